@@ -1,0 +1,68 @@
+"""The application: `create_app` puts configuration, extensions, models, operations, views and commands together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, request
+from flask_appbuilder import AppBuilder
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from config import Config
+
+
+def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
+    """A ready application. Raises config.SettingError or secrets.KeyRingError with one sentence on a bad setting."""
+    import app.models  # noqa: F401, PLC0415  (all mappers before anything asks the metadata)
+    from app import (  # noqa: PLC0415  (the packages import this one: only now are they complete)
+        api,
+        cli,
+        database,
+        demo,
+        headers,
+        jobs,
+        logs,
+        operations,
+        requestguard,
+        secrets,
+        tenancy,
+        views,
+        websession,
+    )
+    from app.extensions import csrf, db, migrate  # noqa: PLC0415
+    from app.models import audit  # noqa: PLC0415
+
+    app = Flask(__name__)
+    app.config.from_object(Config(env))
+    app.config.update(overrides)
+    logs.init_logging(app.config.get("LOG_LEVEL", "INFO"))
+    if hops := app.config["PROXY_HOPS"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    secrets.init_app(app)
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(Path(__file__).resolve().parent.parent / "migrations"))
+    csrf.init_app(app)
+    websession.init_app(app)
+    headers.init_app(app)
+    requestguard.init_app(app)
+    app.before_request(_read_only_unless_post)
+    operations.load()
+    with app.app_context():
+        database.prepare(db.engine)
+        tenancy.install(db.session.session_factory.class_, db.engine)
+        audit.install(db.session.session_factory.class_)
+        appbuilder = AppBuilder(app, db.session)
+        views.register(appbuilder)
+        api.register(app, appbuilder)
+    jobs.init_app(app)
+    cli.register(app)
+    demo.register(app)
+    return app
+
+
+def _read_only_unless_post() -> None:
+    from app.database import set_reading  # noqa: PLC0415  (see create_app)
+
+    set_reading(request.method in {"GET", "HEAD", "OPTIONS"})

@@ -1,0 +1,68 @@
+"""Alive, ready and metrics: for load balancers, `make demo` and Prometheus."""
+
+from __future__ import annotations
+
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Blueprint, Flask, Response, current_app, jsonify
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.extensions import db
+from app.models import AuthorizationState, MiniProgram, OperationRun, ThirdPartyApp
+from app.models.base import utcnow
+from app.tenancy import PLATFORM, app_scope
+
+bp = Blueprint("health", __name__)
+
+
+@bp.get("/healthz")
+def healthz() -> Response:
+    """The process answers."""
+    return Response("ok", mimetype="text/plain")
+
+
+@bp.get("/readyz")
+def readyz() -> tuple[Response, int]:
+    """Database, migrations and tickets; 503 when the database or its migrations are not ready."""
+    try:
+        head, current = _revisions()
+        with app_scope(current_app._get_current_object(), PLATFORM) as session:  # type: ignore[attr-defined]
+            tickets = session.execute(select(ThirdPartyApp.appid, ThirdPartyApp.ticket_at).where(ThirdPartyApp.active))
+            ages = {appid: int((utcnow() - at).total_seconds()) if at else None for appid, at in tickets}
+    except SQLAlchemyError as fault:
+        return jsonify(ready=False, database=type(fault).__name__), 503
+    ready = head == current
+    return jsonify(ready=ready, database="ok", migrations=ready, ticket_age_seconds=ages), 200 if ready else 503
+
+
+def _revisions() -> tuple[str | None, str | None]:
+    config = AlembicConfig()
+    config.set_main_option("script_location", current_app.extensions["migrate"].directory)
+    with db.engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    return ScriptDirectory.from_config(config).get_current_head(), current
+
+
+@bp.get("/metrics")
+def metrics() -> Response:
+    """Gauges for Prometheus, read from the database, so that they are the same from every process."""
+    registry = CollectorRegistry()
+    runs = Gauge("douzhou_operation_runs_open", "Operation runs that are not over", ["state"], registry=registry)
+    apps = Gauge("douzhou_mini_programs", "Mini-programs by authorisation state", ["state"], registry=registry)
+    tickets = Gauge("douzhou_ticket_age_seconds", "Age of the component ticket", ["appid"], registry=registry)
+    with app_scope(current_app._get_current_object(), PLATFORM) as session:  # type: ignore[attr-defined]
+        open_runs = select(OperationRun.state, func.count()).where(OperationRun.finished_at.is_(None))
+        for state, count in session.execute(open_runs.group_by(OperationRun.state)):
+            runs.labels(str(state)).set(count)
+        for state, count in session.execute(select(MiniProgram.state, func.count()).group_by(MiniProgram.state)):
+            apps.labels(str(AuthorizationState(state))).set(count)
+        for appid, at in session.execute(select(ThirdPartyApp.appid, ThirdPartyApp.ticket_at)):
+            tickets.labels(appid).set((utcnow() - at).total_seconds() if at else -1)
+    return Response(generate_latest(registry), mimetype="text/plain; version=0.0.4")
+
+
+def register(app: Flask) -> None:
+    app.register_blueprint(bp)

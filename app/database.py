@@ -1,0 +1,60 @@
+"""The engine as the product needs it: SQLite in WAL with full durability, and write locks taken at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Transactions begun inside take no write lock on SQLite: for code that only reads, or writes first."""
+    token = _reading.set(True)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Transactions begun inside may read first and write later, even within a request that only reads."""
+    token = _reading.set(False)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+def set_reading(value: bool) -> None:
+    """The same for the rest of the current context (a GET request)."""
+    _reading.set(value)
+
+
+def prepare(engine: Engine) -> None:
+    """Attach the SQLite settings; other databases need none. Safe to repeat."""
+    if engine.dialect.name != "sqlite":
+        return
+    for name, listener in (("connect", _settings), ("begin", _begin)):
+        if not event.contains(engine, name, listener):
+            event.listen(engine, name, listener)
+
+
+def _settings(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN is too late for a write lock
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # Reading first and writing later in one deferred transaction fails when another wrote in between.
+    connection.exec_driver_sql("BEGIN" if _reading.get() else "BEGIN IMMEDIATE")

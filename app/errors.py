@@ -1,0 +1,74 @@
+"""The three errors that cross floors, drawn as a tree.
+
+DouzhouError
+├── Refused       our own rule says no: nothing was sent
+├── DouyinError   Douyin answered no: the request had no effect
+└── NoAnswer      nobody answered: whether it had an effect is unknown (unless `sent` is False)
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """What class a refusal by Douyin belongs to; decides who has to act and whether a retry helps."""
+
+    PARAMETER = "parameter"  # our request is wrong: a person or we must change it
+    STATE = "state"  # the app or version is not in a state that allows it
+    AUTHORIZATION = "authorization"  # authorisation or permission set is missing
+    TOKEN = "token"  # a token is wrong or expired: refresh and send again
+    RATE = "rate"  # too often: wait and send again
+    QUOTA = "quota"  # a daily or total quota is used up
+    PLATFORM = "platform"  # our third-party app or address is refused: every app is affected
+    BANNED = "banned"  # app or subject is banned
+    SYSTEM = "system"  # Douyin's own fault: try later
+    ANSWER = "answer"  # an answer that does not fit the contract
+    UNKNOWN = "unknown"  # a code that is in no table
+
+
+class DouzhouError(Exception):
+    """Base of the errors that cross floors; `str()` of each is safe to show and to log."""
+
+
+class Refused(DouzhouError):
+    """Our rule says no. `message` is a Chinese sentence that says what to do; `field` names the input, if one."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class DouyinError(DouzhouError):
+    """Douyin answered with an error code: the request had no effect.
+
+    `retry_after` is in seconds and None where a retry cannot help; `advice` is a Chinese sentence for a person.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        err_no: int,
+        kind: ErrorKind = ErrorKind.UNKNOWN,
+        advice: str = "",
+        log_id: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{err_no} {message}")
+        self.message = message
+        self.err_no = err_no
+        self.kind = kind
+        self.advice = advice
+        self.log_id = log_id
+        self.retry_after = retry_after
+
+
+class NoAnswer(DouzhouError):
+    """No usable answer came back. `sent` is False only when the request certainly never left this machine."""
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.message = message
+        self.sent = sent

@@ -1,0 +1,158 @@
+"""Scheduled work: the SCHEDULE table, and `run_job`, which runs one slot of one job wherever it is asked to.
+
+APScheduler only triggers. Every body first takes its (job, slot) row, so two schedulers by mistake do a slot once.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.blocking import BlockingScheduler
+from flask import Flask
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.database import reading
+from app.errors import Refused
+from app.jobs import dispatch, housekeeping, sync, tokens
+from app.models import JobRun
+from app.models.base import utcnow
+from app.redaction import redact
+from app.tenancy import PLATFORM, app_scope
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scheduled job: its Chinese title, the seconds between slots, and `body(app) -> sentence`."""
+
+    title: str
+    seconds: int
+    body: Callable[[Flask], str]
+
+
+SCHEDULE: dict[str, Job] = {
+    "sync_audits": Job("查询审核结果", 10, sync.audits),
+    "process_events": Job("处理推送事件", 5, sync.events),
+    "refresh_tokens": Job("刷新凭据", 60, tokens.refresh),
+    "sync_templates": Job("同步模板", 600, sync.templates),
+    "sync_versions": Job("核对版本", 1800, sync.versions),
+    "sync_info": Job("同步基本信息与授权", 3600, sync.info),
+    "housekeeping": Job("清理过期数据", 3600, housekeeping.clean),
+}
+# Kept in the module: a scheduler held only by a local name was garbage-collected, and others took over.
+_running: list[BackgroundScheduler] = []
+
+
+def find(job_id: str) -> Job:
+    """A job by id; Refused when there is none."""
+    if job_id not in SCHEDULE:
+        raise Refused(f"没有名为「{job_id}」的任务；可选：{'、'.join(SCHEDULE)}")
+    return SCHEDULE[job_id]
+
+
+def slot_of(job: Job, at: datetime) -> str:
+    """The name of the slot a moment belongs to: the same in every process."""
+    return str(math.floor(at.timestamp() / job.seconds) * job.seconds)
+
+
+def run_job(app: Flask, job_id: str, *, slot: str | None = None, actor: str = "") -> JobRun | None:
+    """Run one slot; None when another process has it. Never raises: a fault is the run's outcome."""
+    job = find(job_id)
+    run_id = _take_slot(app, job_id, slot or slot_of(job, utcnow()), actor)
+    if run_id is None:
+        return None
+    try:
+        outcome, result = "ok", job.body(app)
+    except Exception as fault:  # noqa: BLE001  (the job runner's boundary: the next slot must still run)
+        log.error("job_failed", job=job_id, trace=redact(traceback.format_exc()))
+        outcome, result = "failed", redact(f"{type(fault).__name__}: {fault}")
+    with app_scope(app, PLATFORM) as session:
+        done = update(JobRun).where(JobRun.id == run_id)
+        session.execute(done.values(finished_at=utcnow(), outcome=outcome, result=result[:2000]))
+        session.commit()
+        return session.get(JobRun, run_id)
+
+
+def _take_slot(app: Flask, job_id: str, slot: str, actor: str) -> int | None:
+    with app_scope(app, PLATFORM) as session:
+        row = JobRun(job=job_id, slot=slot, actor_name=actor, started_at=utcnow())
+        session.add(row)
+        try:
+            session.commit()
+        except IntegrityError:
+            session.rollback()
+            return None
+        return row.id
+
+
+def run_now(app: Flask, job_id: str, actor: str) -> JobRun | None:
+    """Run a job at once, by a person's wish."""
+    return run_job(app, job_id, slot=f"now-{uuid.uuid4().hex[:12]}", actor=actor)
+
+
+def last_runs(session: Session) -> dict[str, JobRun]:
+    """The newest run of every job, by job id."""
+    newest = select(func.max(JobRun.id)).group_by(JobRun.job)
+    return {run.job: run for run in session.scalars(select(JobRun).where(JobRun.id.in_(newest)))}
+
+
+def next_slot(job: Job, now: datetime) -> datetime:
+    """When the job's next slot begins, UTC."""
+    return now + timedelta(seconds=job.seconds - now.timestamp() % job.seconds)
+
+
+def _fill(scheduler: BackgroundScheduler | BlockingScheduler, app: Flask) -> None:
+    for job_id, job in SCHEDULE.items():
+        scheduler.add_job(
+            run_job, "interval", args=(app, job_id), seconds=job.seconds, id=job_id, coalesce=True, max_instances=1,
+            next_run_time=datetime.now(scheduler.timezone) + timedelta(seconds=1), misfire_grace_time=job.seconds,
+        )  # fmt: skip
+
+
+def run_scheduler(app: Flask) -> None:
+    """The production scheduler process: blocks until it is stopped."""
+    scheduler = BlockingScheduler(timezone="UTC")
+    _fill(scheduler, app)
+    scheduler.start()
+
+
+def start_embedded(app: Flask) -> Callable[[], None]:
+    """Scheduler and workers inside this process (demo, small installations); gives the function that stops them."""
+    dispatcher = dispatch.Dispatcher(app)
+    dispatcher.start()
+    scheduler = BackgroundScheduler(timezone="UTC")
+    _fill(scheduler, app)
+    app.extensions.setdefault("inbound_wakers", []).append(lambda: _soon(scheduler))
+    scheduler.start()
+    _running.append(scheduler)
+
+    def stop() -> None:
+        scheduler.shutdown(wait=False)
+        dispatcher.stop()
+
+    return stop
+
+
+def _soon(scheduler: BackgroundScheduler) -> None:
+    job = scheduler.get_job("process_events")
+    if job is not None:
+        job.modify(next_run_time=datetime.now(scheduler.timezone))
+
+
+def init_app(app: Flask) -> None:
+    """The lists by which others wake the workers of this process."""
+    app.extensions.setdefault("operation_wakers", [])
+    app.extensions.setdefault("inbound_wakers", [])
+
+
+__all__ = ["SCHEDULE", "Job", "last_runs", "next_slot", "reading", "run_job", "run_now", "run_scheduler", "start_embedded"]

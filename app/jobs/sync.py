@@ -1,0 +1,77 @@
+"""Jobs that read Douyin's state back: audits, versions, templates, basic information, and the events it pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from flask import Flask
+from sqlalchemy import or_, select
+
+from app.database import reading
+from app.errors import DouzhouError
+from app.models import AuthorizationState, MiniProgram, ThirdPartyApp
+from app.models.base import utcnow
+from app.operations import inbound, onboarding, profile, release, template
+from app.tenancy import PLATFORM, app_scope
+
+AT_ONCE = 8
+MOST_A_SLOT = 2000
+VERSIONS_AGE = timedelta(hours=24)
+INFO_AGE = timedelta(hours=24)
+
+
+def _each(app: Flask, ids: Iterable[int], work: Callable[[Flask, int], str]) -> str:
+    """Do it for every id, a few at once; a sentence with the counts."""
+    counts = {"ok": 0, "failed": 0}
+    first = ""
+
+    def one(row_id: int) -> str:
+        try:
+            work(app, row_id)
+        except DouzhouError as error:
+            return str(error) or type(error).__name__
+        return ""
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sync") as pool:
+        for failure in pool.map(one, ids):
+            counts["failed" if failure else "ok"] += 1
+            first = first or failure
+    return f"成功 {counts['ok']}，失败 {counts['failed']}" + (f"（{first}）" if first else "")
+
+
+def _ids(app: Flask, *conditions: object) -> list[int]:
+    statement = select(MiniProgram.id).where(MiniProgram.state == AuthorizationState.AUTHORIZED, *conditions)  # type: ignore[arg-type]
+    with reading(), app_scope(app, PLATFORM) as session:
+        return list(session.scalars(statement.order_by(MiniProgram.poll_at).limit(MOST_A_SLOT)))
+
+
+def audits(app: Flask) -> str:
+    """Mini-programs whose next look is due: quick at first, slower later (operations/versions.py)."""
+    return _each(app, _ids(app, MiniProgram.poll_at <= utcnow()), release.sync)
+
+
+def versions(app: Flask) -> str:
+    """Every authorised mini-program about once a day: heals what pushes and polls missed."""
+    stale = or_(MiniProgram.synced_at.is_(None), MiniProgram.synced_at < utcnow() - VERSIONS_AGE)
+    return _each(app, _ids(app, stale), release.sync)
+
+
+def info(app: Flask) -> str:
+    """Basic information about once a day, and the list of authorised apps against ours."""
+    stale = or_(MiniProgram.info_at.is_(None), MiniProgram.info_at < utcnow() - INFO_AGE)
+    done = _each(app, _ids(app, stale), profile.sync)
+    return f"{done}；授权：{onboarding.check_authorizations(app)}"
+
+
+def templates(app: Flask) -> str:
+    """Templates and drafts of every active third-party app."""
+    with reading(), app_scope(app, PLATFORM) as session:
+        ids = list(session.scalars(select(ThirdPartyApp.id).where(ThirdPartyApp.active)))
+    return _each(app, ids, template.sync)
+
+
+def events(app: Flask) -> str:
+    """Pushes that wait."""
+    return f"处理 {inbound.process_due(app, 500)} 条"

@@ -1,0 +1,132 @@
+"""Mini-programs (小程序), their authorisation, and the links by which a merchant gives it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.models.base import Json, Model, State, StateMachine, Timestamps, UtcDateTime
+from app.models.merchant import Merchant
+from app.models.third_party_app import ThirdPartyApp
+from app.tenancy import MerchantOwned, PlatformOnly
+
+
+class AuthorizationState(StrEnum):
+    PENDING = "pending"
+    AUTHORIZED = "authorized"
+    CLEARED = "cleared"
+    REVOKED = "revoked"
+
+
+AUTHORIZATION_WORDS = {
+    AuthorizationState.PENDING: "待授权",
+    AuthorizationState.AUTHORIZED: "已授权",
+    AuthorizationState.CLEARED: "已清除",
+    AuthorizationState.REVOKED: "商户已取消",
+}
+PERMISSION_WORDS = {
+    1: "开发管理",
+    2: "基本信息设置",
+    3: "运营管理",
+    4: "数据分析",
+    5: "广告管理",
+    6: "支付服务",
+    7: "流量主",
+    8: "推广计划任务管理",
+}
+NEEDED_PERMISSIONS = (1, 2)
+
+
+class MiniProgram(MerchantOwned, StateMachine, Timestamps, Model):
+    """One mini-program and where it stands. No merchant yet = it waits to be claimed (待认领)."""
+
+    __tablename__ = "mini_program"
+    __audited__ = True
+    __table_args__ = (Index("ix_mini_program_poll", "audit_state", "poll_at"), {"extend_existing": True})
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    third_party_app_id: Mapped[int] = mapped_column(ForeignKey("third_party_app.id"), index=True, nullable=False)
+    appid: Mapped[str] = mapped_column(String(64), unique=True, nullable=False)
+    name: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
+    intro: Mapped[str] = mapped_column(String(255), default="", nullable=False)
+    icon_url: Mapped[str] = mapped_column(String(500), default="", nullable=False)
+    subject_name: Mapped[str] = mapped_column(String(128), default="", nullable=False)
+    subject_verified: Mapped[bool | None] = mapped_column(Boolean)
+    app_state: Mapped[int | None] = mapped_column(Integer)
+    info: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
+    info_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    state: Mapped[AuthorizationState] = mapped_column(
+        State(AuthorizationState), default=AuthorizationState.PENDING, nullable=False, index=True
+    )
+    permissions: Mapped[list[int]] = mapped_column(Json, default=list, nullable=False)
+    authorized_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    unauthorized_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    refresh_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # copy, for lists and alarms
+    token_fault: Mapped[str] = mapped_column(String(255), default="", nullable=False)
+    # The three stages at a glance, kept by operations and reconciliation so that lists need no join.
+    uploaded_version: Mapped[str] = mapped_column(String(32), default="", nullable=False)
+    audit_version: Mapped[str] = mapped_column(String(32), default="", nullable=False)
+    audit_state: Mapped[str] = mapped_column(String(32), default="", nullable=False)
+    audit_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    live_version: Mapped[str] = mapped_column(String(32), default="", nullable=False)
+    live_template_id: Mapped[str] = mapped_column(String(32), default="", nullable=False, index=True)
+    rollback_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    poll_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    synced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    remarks: Mapped[str] = mapped_column(Text, default="", nullable=False)
+    row_version: Mapped[int] = mapped_column(Integer, nullable=False, default=1)
+
+    merchant: Mapped[Merchant | None] = relationship(foreign_keys="MiniProgram.merchant_id")
+    third_party_app: Mapped[ThirdPartyApp] = relationship()
+
+    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": row_version}
+    WORDS = AUTHORIZATION_WORDS
+    NEXT = {
+        AuthorizationState.PENDING: frozenset({AuthorizationState.AUTHORIZED}),
+        AuthorizationState.AUTHORIZED: frozenset(
+            {AuthorizationState.AUTHORIZED, AuthorizationState.CLEARED, AuthorizationState.REVOKED}
+        ),
+        AuthorizationState.CLEARED: frozenset({AuthorizationState.AUTHORIZED, AuthorizationState.REVOKED}),
+        AuthorizationState.REVOKED: frozenset({AuthorizationState.AUTHORIZED, AuthorizationState.CLEARED}),
+    }
+
+    def __str__(self) -> str:
+        return self.name or self.appid
+
+    @property
+    def missing_permissions(self) -> list[str]:
+        """Names of the permission sets that the launch needs and the merchant has not granted."""
+        if self.state != AuthorizationState.AUTHORIZED:
+            return []
+        return [PERMISSION_WORDS[item] for item in NEEDED_PERMISSIONS if item not in (self.permissions or [])]
+
+
+class LinkState(StrEnum):
+    OPEN = "open"
+    USED = "used"
+    VOID = "void"
+
+
+class AuthorizationLink(PlatformOnly, Timestamps, Model):
+    """A link bound to a merchant by which it authorises: signed, expiring, single use."""
+
+    __tablename__ = "authorization_link"
+    __audited__ = True
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    merchant_id: Mapped[int] = mapped_column(ForeignKey("merchant.id"), index=True, nullable=False)
+    third_party_app_id: Mapped[int] = mapped_column(ForeignKey("third_party_app.id"), nullable=False)
+    expected_appid: Mapped[str] = mapped_column(String(64), default="", nullable=False)  # re-authorise: this app only
+    state: Mapped[LinkState] = mapped_column(State(LinkState), default=LinkState.OPEN, nullable=False)
+    url: Mapped[str] = mapped_column(Text, default="", nullable=False)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    appid: Mapped[str] = mapped_column(String(64), default="", nullable=False)  # what it linked
+    failure: Mapped[str] = mapped_column(String(255), default="", nullable=False)
+
+    merchant: Mapped[Merchant] = relationship()
+    third_party_app: Mapped[ThirdPartyApp] = relationship()

@@ -1,0 +1,92 @@
+"""Records of what the system itself does: Douyin calls, job runs and leases, pace, sessions, log-in attempts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import BigId, Json, Model, UtcDateTime, utcnow
+from app.tenancy import PlatformOnly, Unscoped
+
+
+class ApiCall(PlatformOnly, Model):
+    """One call to Douyin, redacted."""
+
+    __tablename__ = "api_call"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False, index=True)
+    name: Mapped[str] = mapped_column(String(64), nullable=False, index=True)
+    method: Mapped[str] = mapped_column(String(8), nullable=False)
+    host: Mapped[str] = mapped_column(String(128), default="", nullable=False)
+    path: Mapped[str] = mapped_column(String(160), nullable=False)
+    component_appid: Mapped[str] = mapped_column(String(64), default="", nullable=False)
+    appid: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
+    ms: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
+    http_status: Mapped[int | None] = mapped_column(Integer)
+    err_no: Mapped[int | None] = mapped_column(BigId)
+    log_id: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
+    outcome: Mapped[str] = mapped_column(String(16), nullable=False)
+    request: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
+    answer: Mapped[str] = mapped_column(Text, default="", nullable=False)
+
+
+class JobRun(PlatformOnly, Model):
+    """One slot of a scheduled job. (job, slot) is unique: of two schedulers one gets the slot."""
+
+    __tablename__ = "job_run"
+    __table_args__ = (UniqueConstraint("job", "slot"), Index("ix_job_run_job_id", "job", "id"), {"extend_existing": True})
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job: Mapped[str] = mapped_column(String(64), nullable=False)
+    slot: Mapped[str] = mapped_column(String(40), nullable=False)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str] = mapped_column(String(16), default="running", nullable=False)  # running | ok | failed
+    result: Mapped[str] = mapped_column(Text, default="", nullable=False)
+    actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
+
+
+class PaceBucket(PlatformOnly, Model):
+    """A token bucket shared by processes; taken in slices by compare-and-set on `version`."""
+
+    __tablename__ = "pace_bucket"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    tokens: Mapped[float] = mapped_column(Float, default=0, nullable=False)
+    refilled_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    version: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
+
+
+class WebSession(Unscoped, Model):
+    """A server-side session; the cookie holds only a random id, kept here as its hash."""
+
+    __tablename__ = "web_session"
+
+    id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("ab_user.id", ondelete="CASCADE"), index=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary, nullable=False)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False, index=True)
+    address: Mapped[str] = mapped_column(String(64), default="", nullable=False)
+    agent: Mapped[str] = mapped_column(String(255), default="", nullable=False)
+
+
+class LoginAttempt(Unscoped, Model):
+    """A failed log-in, counted per user and per address."""
+
+    __tablename__ = "login_attempt"
+    __table_args__ = (
+        Index("ix_login_attempt_user", "user_hash", "at"),
+        Index("ix_login_attempt_address", "address", "at"),
+        {"extend_existing": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
+    user_hash: Mapped[str] = mapped_column(String(64), nullable=False)
+    address: Mapped[str] = mapped_column(String(64), nullable=False)

@@ -1,0 +1,45 @@
+"""The user: FAB's, with the merchant it belongs to. Platform users have none."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flask_appbuilder.security.sqla.models import User as FabUser
+from sqlalchemy import Boolean, ForeignKey, Integer
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.models.base import UtcDateTime
+from app.models.merchant import Merchant
+from app.tenancy import SelfScoped
+
+PLATFORM_ROLES = ("platform_admin", "operator", "auditor")
+MERCHANT_ROLES = ("owner", "staff", "clerk")
+ROLE_WORDS = {
+    "platform_admin": "平台管理员",
+    "operator": "平台运营",
+    "auditor": "平台审计",
+    "owner": "商户管理员",
+    "staff": "商户员工",
+    "clerk": "核销员",
+}
+
+
+class ConsoleUser(SelfScoped, FabUser):
+    """A person who signs in. `merchant_id` decides the scope of every session it opens."""
+
+    __tablename__ = "ab_user"
+    __audited__ = True
+
+    merchant_id: Mapped[int | None] = mapped_column(ForeignKey("merchant.id"), index=True)
+    password_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    must_change_password: Mapped[bool] = mapped_column(Boolean, default=False, nullable=False, server_default="0")
+    credential_generation: Mapped[int] = mapped_column(Integer, default=0, nullable=False, server_default="0")
+
+    merchant: Mapped[Merchant | None] = relationship(foreign_keys=[merchant_id])
+
+    @property
+    def role_names(self) -> frozenset[str]:
+        return frozenset(role.name for role in self.roles)
+
+
+User = ConsoleUser  # FAB has a mapped class of that name in the same registry; strings there mean FAB's

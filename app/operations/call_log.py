@@ -1,0 +1,126 @@
+"""Calls to Douyin as rows: queued by the client's observer, written in batches by a thread of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections import deque
+from datetime import datetime
+from typing import Any
+
+import structlog
+from flask import Flask
+from sqlalchemy import insert, or_, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from app.douyin.client import CallRecord
+from app.models import ApiCall, ThirdPartyApp
+from app.operations.own_session import own_session
+
+log = structlog.get_logger(__name__)
+
+EVERY = 1.0
+MOST_QUEUED = 20_000  # when the database is away, old records go before memory does
+BATCH = 500
+# A refused address shows in every call: any success disproves it. Other faults end where they showed.
+ADDRESS_FAULTS = ("40006 ", "40007 ", "28005079 ")
+OWN_CALLS = frozenset({"get_component_access_token", "gen_auth_link"})
+
+
+class CallLog:
+    """Takes `CallRecord`s without waiting; `flush` writes what has come so far."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._queue: deque[CallRecord] = deque(maxlen=MOST_QUEUED)
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._starting = threading.Lock()
+        self._writing = threading.Lock()
+        self._stop = threading.Event()
+        atexit.register(self.close)
+
+    def __call__(self, record: CallRecord) -> None:
+        self._queue.append(record)
+        if self._pid != os.getpid():
+            self._start()
+
+    def flush(self) -> int:
+        """Write everything queued; gives the number of rows. Records that cannot be written stay queued."""
+        written = 0
+        with self._writing:
+            while batch := self._next_batch():
+                try:
+                    self._write(batch)
+                except SQLAlchemyError as problem:
+                    self._queue.extendleft(reversed(batch))
+                    log.warning("calls_not_recorded", error=type(problem).__name__, queued=len(self._queue))
+                    break
+                written += len(batch)
+        return written
+
+    def close(self) -> None:
+        """Write what is left; nothing of it may break the end of the process."""
+        self._stop.set()
+        if self._queue:
+            self.flush()
+
+    def _start(self) -> None:
+        """By the first record of each process: a forked worker has none of its parent's threads."""
+        with self._starting:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._thread = threading.Thread(target=self._run, name="call-log", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY):
+            if self._queue:
+                self.flush()
+
+    def _next_batch(self) -> list[CallRecord]:
+        return [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+
+    def _write(self, batch: list[CallRecord]) -> None:
+        with own_session(self._app) as session:
+            session.execute(insert(ApiCall), [_row(record) for record in batch])
+            _clear_faults(session, batch)
+            session.commit()
+
+
+def _row(record: CallRecord) -> dict[str, Any]:
+    return {
+        "at": record.at,
+        "name": record.name[:64],
+        "method": record.method,
+        "host": record.host,
+        "path": record.path[:160],
+        "component_appid": record.component_appid[:64],
+        "appid": (record.appid or "")[:64],
+        "ms": record.ms,
+        "http_status": record.http_status,
+        "err_no": record.err_no,
+        "log_id": record.log_id[:64],
+        "outcome": record.outcome,
+        "request": record.request,
+        "answer": record.answer,
+    }
+
+
+def _clear_faults(session: Session, batch: list[CallRecord]) -> None:
+    """A success after a fault of the third-party app ends it."""
+    any_call: dict[str, datetime] = {}
+    own_call: dict[str, datetime] = {}
+    for record in batch:
+        if record.outcome == "ok":
+            any_call[record.component_appid] = record.at
+            if record.name in OWN_CALLS:
+                own_call[record.component_appid] = record.at
+    table = ThirdPartyApp.__table__
+    address = or_(*(table.c.fault.like(f"{prefix}%") for prefix in ADDRESS_FAULTS))
+    for found, condition in ((any_call, [address]), (own_call, [])):
+        for appid, at in found.items():
+            faulty = (table.c.appid == appid, table.c.fault != "", table.c.fault_at < at, *condition)
+            session.execute(update(table).where(*faulty).values(fault="", fault_at=None))

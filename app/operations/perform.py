@@ -1,0 +1,308 @@
+"""Doing one run: claim it, commit the intent, call, commit the outcome; or read back an outcome nobody knows."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from flask import Flask
+from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm.exc import StaleDataError
+
+from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
+from app.models import (
+    MiniProgram,
+    OperationRun,
+    RunState,
+    Template,
+    TemplateApp,
+    ThirdPartyApp,
+)
+from app.models.base import utcnow
+from app.operations import Operation, Settlement, Verdict, Work, check_row, credentials, find, grace, parse_params
+from app.tenancy import PLATFORM, app_scope
+
+log = structlog.get_logger(__name__)
+OWNER = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+MAX_ATTEMPTS = 8
+SUBJECTS: dict[str, type[Any]] = {
+    model.__tablename__: model for model in (MiniProgram, Template, TemplateApp, ThirdPartyApp)
+}
+
+
+class LeaseLost(Exception):
+    """This worker held its run for longer than its lease: another may have taken it over; nothing more is sent."""
+
+
+class LeasedDouyin:
+    """Douyin as an operation gets it: refuses to send a change when the lease might end before the answer."""
+
+    def __init__(self, session: Session, douyin: Any, seconds: float, timeout: float) -> None:
+        self._session = session
+        self._douyin = douyin
+        self._deadline = time.monotonic() + seconds - timeout
+        self.changed = False
+
+    def send(self, call: Any) -> Any:
+        if self._session.new or self._session.dirty or self._session.deleted:
+            raise RuntimeError("an operation changed rows before its call was answered")
+        self._session.commit()  # no transaction stays open while HTTP is waiting
+        if not call.route.safe:
+            if time.monotonic() > self._deadline:
+                raise LeaseLost
+            self.changed = True
+        return self._douyin.send(call)
+
+
+def due(session: Session, limit: int) -> list[int]:
+    """Ids of runs that can be worked on now, oldest first: queued with a free lock, unknown after their grace, orphaned."""
+    now = utcnow()
+    other = aliased(OperationRun)
+    free = ~exists(select(other.id).where(other.lock == OperationRun.lock_key))
+    statement = (
+        select(OperationRun.id)
+        .where(
+            or_(
+                and_(OperationRun.state == RunState.QUEUED, OperationRun.not_before <= now, free),
+                and_(OperationRun.state == RunState.UNKNOWN, OperationRun.not_before <= now),
+                and_(OperationRun.state == RunState.RUNNING, OperationRun.lease_until < now),
+            )
+        )
+        .order_by(OperationRun.id)
+        .limit(limit)
+    )
+    return list(session.scalars(statement))
+
+
+def perform(app: Flask, run_id: int) -> bool:
+    """Work on one run if it is due and free; False when another worker has it."""
+    with app_scope(app, PLATFORM) as session:
+        timeout = float(app.config["DOUYIN_TIMEOUT"])
+        lease = 3 * timeout + 5
+        fresh = _claim(session, run_id, lease)
+        if fresh is None:
+            return False
+        run = session.get_one(OperationRun, run_id)
+        session.info["actor"] = {
+            "id": run.actor_id, "name": run.actor_name, "address": run.actor_ip, "door": str(run.door)
+        }  # fmt: skip
+        _Attempt(session, run, lease, timeout).go(fresh=fresh)
+        return True
+
+
+def _claim(session: Session, run_id: int, lease: float) -> bool | None:
+    """Take a run: True = to be done, False = to be read back, None = not ours. The commit is the intent."""
+    now = utcnow()
+    held = {"state": RunState.RUNNING, "owner": OWNER, "lease_until": now + timedelta(seconds=lease)}
+    table = OperationRun.__table__
+    queued = (
+        update(table)
+        .where(table.c.id == run_id, table.c.state == RunState.QUEUED, table.c.not_before <= now)
+        .values(**held, lock=table.c.lock_key, started_at=now, attempts=table.c.attempts + 1)
+    )
+    open_ended = (
+        update(table)
+        .where(
+            table.c.id == run_id,
+            or_(
+                and_(table.c.state == RunState.UNKNOWN, table.c.not_before <= now),
+                and_(table.c.state == RunState.RUNNING, table.c.lease_until < now),
+            ),
+        )
+        .values(**held, settles=table.c.settles + 1)
+    )
+    try:
+        for statement, fresh in ((queued, True), (open_ended, False)):
+            if session.execute(statement).rowcount == 1:  # type: ignore[attr-defined]
+                session.commit()
+                return fresh
+        session.rollback()
+    except IntegrityError:  # the lock is held by another run of the same mini-program
+        session.rollback()
+    return None
+
+
+class _Attempt:
+    """One worker's hold on one run, from the claim to the outcome."""
+
+    def __init__(self, session: Session, run: OperationRun, lease: float, timeout: float) -> None:
+        self.session = session
+        self.run = run
+        self.lease = lease
+        self.timeout = timeout
+        self.run_id = run.id
+
+    def go(self, *, fresh: bool) -> None:
+        try:
+            op = find(self.run.operation)
+            row = self.session.get(SUBJECTS[self.run.subject_type], self.run.subject_id)
+            if row is None:
+                raise Refused("对象已不存在")
+            params = parse_params(op, self.run.params)
+            work = Work(self.session, self.run, self._douyin(row))
+            if fresh:
+                self._do(op, row, params, work)
+            else:
+                self._read_back(op, row, params, work)
+        except Refused as refused:
+            self._fail(refused.message)
+        except LeaseLost:
+            self.session.rollback()
+            log.warning("lease_lost", run=self.run_id)
+
+    def _douyin(self, row: Any) -> LeasedDouyin:
+        douyin = credentials.bind(self.session, row)
+        self.session.commit()  # reading is over: no transaction stays open while HTTP is waiting
+        return LeasedDouyin(self.session, douyin, self.lease, self.timeout)
+
+    def _do(self, op: Operation, row: Any, params: Any, work: Work) -> None:
+        try:
+            check_row(op, row)
+            result = op.run(row, work, params)
+            self._finish(RunState.SUCCEEDED, result=dict(result or {}))
+        except DouyinError as error:
+            self.session.rollback()
+            self._said_no(op, row, params, work, error)
+        except NoAnswer as silence:
+            self.session.rollback()
+            self._said_nothing(op, silence)
+        except StaleDataError:
+            # The row changed under us after the call may have had its effect: look again at once.
+            self._open_ended("记录在执行期间被更新，正在核实结果", seconds=0)
+        except (Refused, LeaseLost, OperationalError):
+            raise
+        except Exception as fault:  # noqa: BLE001  (the worker's boundary: a fault of ours must not stop the queue)
+            log.exception("operation_fault", run=self.run_id, operation=op.name)
+            self.session.rollback()
+            if op.mutates and work.douyin.changed:
+                self._open_ended(f"内部错误（{type(fault).__name__}），正在核实结果", seconds=grace().total_seconds())
+            else:
+                self._fail(f"内部错误（{type(fault).__name__}），未发送：请联系技术支持并提供运行编号 #{self.run_id}")
+
+    def _said_no(self, op: Operation, row: Any, params: Any, work: Work, error: DouyinError) -> None:
+        if error.kind == ErrorKind.PLATFORM:
+            credentials.report_fault(self.session, row, error)
+            return self._again(error.message, 60.0, error=error, counted=False)
+        if error.kind == ErrorKind.STATE and op.settle is not None:
+            self.session.refresh(row)
+            work.error = error
+            settled = self._settled(op, row, params, work)
+            if settled is not None and settled.verdict == Verdict.DONE:
+                return self._finish(RunState.SUCCEEDED, result=dict(settled.result), message=settled.message)
+            self.session.rollback()
+        if error.retry_after is not None and self.run.attempts < MAX_ATTEMPTS:
+            return self._again(error.message, error.retry_after * min(4, 1.5 ** (self.run.attempts - 1)), error=error)
+        return self._fail(error.message, error=error)
+
+    def _said_nothing(self, op: Operation, silence: NoAnswer) -> None:
+        if op.mutates and silence.sent:
+            return self._open_ended(
+                "抖音没有返回结果，正在自动核实（不会重复提交）", seconds=grace().total_seconds()
+            )
+        if self.run.attempts >= MAX_ATTEMPTS:
+            return self._fail("多次联系不上抖音：请检查网络后重试")
+        return self._again("联系不上抖音，稍后自动重试", min(300.0, 2.0 * 2**self.run.attempts))
+
+    def _settled(self, op: Operation, row: Any, params: Any, work: Work) -> Settlement | None:
+        if op.settle is None:
+            return Settlement(Verdict.NOT_DONE)
+        self.session.commit()
+        try:
+            return op.settle(row, work, params)
+        except DouyinError as error:
+            self.session.rollback()
+            if error.kind == ErrorKind.AUTHORIZATION:
+                raise Refused(f"核实结果时授权已失效：{error.advice or error.message}") from None
+            return Settlement(Verdict.WAIT, error.message, wait=error.retry_after or 60.0)
+        except NoAnswer as silence:
+            self.session.rollback()
+            return Settlement(Verdict.WAIT, silence.message, wait=min(300.0, 5.0 * 2 ** min(self.run.settles, 6)))
+
+    def _read_back(self, op: Operation, row: Any, params: Any, work: Work) -> None:
+        try:
+            settled = self._settled(op, row, params, work)
+            if settled is None or settled.verdict == Verdict.ASK:
+                self._open_ended(settled.message if settled else "", seconds=3600.0, ask=True)
+            elif settled.verdict == Verdict.DONE:
+                self._finish(RunState.SUCCEEDED, result=dict(settled.result), message=settled.message)
+            elif settled.verdict == Verdict.WAIT:
+                self.session.rollback()
+                self._open_ended(settled.message, seconds=settled.wait)
+            elif self.run.attempts >= MAX_ATTEMPTS:
+                self.session.rollback()
+                self._fail("多次提交都没有生效：请稍后重试或联系抖音客服")
+            else:
+                self.session.rollback()
+                self._again("已核实上次提交未生效，重新提交", 0.0)
+        except StaleDataError:
+            self._open_ended("记录在核实期间被更新，稍后再核实", seconds=1.0)
+
+    # Outcomes: each writes the run and whatever the operation changed in one transaction, if the run is still ours.
+
+    def _finish(self, state: RunState, *, result: Mapping[str, Any], message: str = "") -> None:
+        self._write(
+            state=state, result=result, message=message, lock=None, finished_at=utcnow(), err_no=None, advice="",
+            error_kind="", lease_until=None,
+        )  # fmt: skip
+
+    def _fail(self, message: str, *, error: DouyinError | None = None) -> None:
+        self.session.rollback()
+        self._write(
+            state=RunState.FAILED, message=message, lock=None, finished_at=utcnow(), lease_until=None, **_of(error)
+        )
+
+    def _again(
+        self, message: str, seconds: float, *, error: DouyinError | None = None, counted: bool = True
+    ) -> None:
+        values = {} if counted else {"attempts": max(0, self.run.attempts - 1)}
+        self._write(
+            state=RunState.QUEUED, message=message, lock=None, lease_until=None, not_before=_later(seconds),
+            **_of(error), **values,
+        )  # fmt: skip
+
+    def _open_ended(self, message: str, *, seconds: float, ask: bool = False) -> None:
+        self.session.rollback()
+        advice = "系统无法自行判断结果：请在抖音开放平台核对后，在本页标记为已完成或未完成" if ask else ""
+        self._write(state=RunState.UNKNOWN, message=message, advice=advice, not_before=_later(seconds), lease_until=None)
+
+    def _write(self, **values: Any) -> None:
+        table = OperationRun.__table__
+        held = (table.c.id == self.run_id, table.c.owner == OWNER, table.c.state == RunState.RUNNING)
+        self.session.flush()
+        if self.session.execute(update(table).where(*held).values(**values)).rowcount != 1:  # type: ignore[attr-defined]
+            self.session.rollback()
+            raise LeaseLost
+        self.session.commit()
+        self.session.expire(self.run)
+
+
+def _later(seconds: float) -> datetime:
+    return utcnow() + timedelta(seconds=seconds)
+
+
+def _of(error: DouyinError | None) -> dict[str, Any]:
+    if error is None:
+        return {"err_no": None, "advice": "", "error_kind": ""}
+    return {
+        "err_no": error.err_no,
+        "advice": error.advice,
+        "log_id": error.log_id[:64],
+        "error_kind": str(error.kind),
+    }
+
+
+def resolve(session: Session, run: OperationRun, *, done: bool, actor_name: str) -> None:
+    """A person's word on an outcome that the system cannot find out; commits. Refused unless it is unknown."""
+    if run.state != RunState.UNKNOWN:
+        raise Refused("只有「结果待核实」的运行可以人工标记")
+    run.state = RunState.SUCCEEDED if done else RunState.FAILED
+    run.message = f"{actor_name} 人工标记为{'已完成' if done else '未完成'}"
+    run.lock, run.finished_at = None, utcnow()
+    session.commit()

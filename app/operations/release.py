@@ -1,0 +1,430 @@
+"""The release loop: upload, submit for audit (提审), withdraw, release, roll back, and reading back what is true."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask, current_app
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+
+from app.douyin.development import (
+    AuditWay,
+    GetAuditHosts,
+    GetVersions,
+    ReleaseVersion,
+    RevokeAudit,
+    RollbackVersion,
+    SubmitAudit,
+    UploadCode,
+    VersionsReply,
+)
+from app.errors import DouyinError, NoAnswer, Refused
+from app.models import AuthorizationState, Merchant, MiniProgram, RunState, Template, Version, VersionState
+from app.models.base import utcnow
+from app.models.operation import OperationRun
+from app.models.version import VERSION_WORDS, next_number, parse_number
+from app.operations import Settlement, Verdict, Work, credentials, operation
+from app.operations.versions import Reconciler, next_poll, note, versions_of
+from app.tenancy import PLATFORM, app_scope
+
+ROLLBACK_PAUSE = timedelta(minutes=10)
+ROLLBACK_EFFECT = timedelta(minutes=6)  # documented: 3 to 5 minutes
+RESUBMITTABLE = frozenset({VersionState.UPLOADED, VersionState.REJECTED, VersionState.WITHDRAWN})
+
+
+def build_ext(app: MiniProgram, merchant: Merchant | None) -> str:
+    """The ext.json of one merchant's mini-program, as it is shown before it is sent. No secrets go in it."""
+    values = {
+        "merchant": merchant.key if merchant is not None else "",
+        "name": merchant.name if merchant is not None else app.name,
+        "api": f"{current_app.config['PUBLIC_URL']}/mp/v1",
+    }
+    return json.dumps({"extEnable": True, "extAppid": app.appid, "ext": values}, ensure_ascii=False, indent=2)
+
+
+def check_ext(text: str) -> str:
+    """ext.json as typed, checked: an object with `extEnable` and `extAppid`, and nothing that looks like a secret."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise Refused(f"ext.json 不是有效的 JSON（{_where(error)}）", field="ext") from None
+    if not isinstance(value, dict) or not isinstance(value.get("extEnable"), bool):
+        raise Refused("ext.json 应为对象，并含布尔值 extEnable", field="ext")
+    if not isinstance(value.get("extAppid"), str):
+        raise Refused("ext.json 缺少 extAppid", field="ext")
+    if any(word in text.lower() for word in ("secret", "access_token", "password")):
+        raise Refused("ext.json 会随小程序公开，不能包含密钥或令牌", field="ext")
+    return text
+
+
+def _where(error: ValueError) -> str:
+    return f"第 {error.lineno} 行" if isinstance(error, json.JSONDecodeError) else "格式有误"
+
+
+def _check_number(number: str) -> str:
+    parse_number(number)
+    return number
+
+
+def _check_id(text: str) -> str:
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
+        raise Refused("模板编号应为数字", field="template_id")
+    return text
+
+
+def _check_description(text: str) -> str:
+    if len(text) > 400:
+        raise Refused("版本说明最多 400 字", field="description")
+    return text
+
+
+def _check_note(text: str) -> str:
+    if len(text) > 200:
+        raise Refused("审核备注最多 200 字", field="note")
+    return text
+
+
+@dataclass(frozen=True)
+class UploadParams:
+    """What to upload. `template_id` is text: it can exceed 2^53."""
+
+    template_id: str = field(metadata={"label": "模板", "choices": "templates", "check": _check_id})
+    version: str = field(metadata={"label": "版本号", "help": "X.Y.Z，须大于已提交过的版本", "check": _check_number})
+    description: str = field(metadata={"label": "版本说明", "check": _check_description})
+    ext: str = field(
+        default="", metadata={"label": "ext.json", "help": "留空则按商户资料生成", "multiline": True, "check": check_ext}
+    )
+
+
+@dataclass(frozen=True)
+class AuditParams:
+    """What to submit. Hosts left out lose their live version, hence `allow_drop`."""
+
+    hosts: list[str] = field(
+        default_factory=list, metadata={"label": "审核宿主端", "help": "逗号分隔，留空为抖音和已上线的各端"}
+    )
+    note: str = field(default="", metadata={"label": "审核备注", "help": "可写测试账号，最多 200 字", "check": _check_note})
+    version: str = field(default="", metadata={"label": "版本号", "help": "留空为最近上传的版本"})
+    allow_drop: bool = field(default=False, metadata={"label": "允许未选的已上线宿主端下线"})
+
+
+@dataclass(frozen=True)
+class VersionParams:
+    """`version`, when given, must be the one that Douyin would act on."""
+
+    version: str = field(default="", metadata={"label": "版本号", "help": "留空为当前可操作的版本"})
+
+
+def _upload_mark(run: OperationRun) -> str:
+    return f"[抖舟#{run.id}]"
+
+
+def _propose_upload(app: MiniProgram, session: Session) -> Mapping[str, Any]:
+    numbers = list(versions_of(session, app))
+    newest = session.scalars(
+        select(Template)
+        .where(Template.third_party_app_id == app.third_party_app_id, Template.gone.is_(False))
+        .order_by(Template.added_at.desc(), Template.id.desc())
+    ).first()
+    return {
+        "template_id": newest.template_id if newest else "",
+        "version": next_number(numbers),
+        "description": newest.description if newest else "",
+        "ext": build_ext(app, app.merchant),
+    }
+
+
+def _check_upload(app: MiniProgram, work: Work, params: UploadParams) -> str:
+    template = work.session.scalars(
+        select(Template).where(
+            Template.third_party_app_id == app.third_party_app_id, Template.template_id == params.template_id
+        )
+    ).first()
+    if template is None or template.gone:
+        raise Refused("模板不存在或已删除：请先同步模板列表", field="template_id")
+    if app.merchant_id is None:
+        raise Refused("小程序还没有认领到商户：请先在「待认领」中认领")
+    for number, row in versions_of(work.session, app).items():
+        if number == params.version and row.state not in RESUBMITTABLE:
+            raise Refused(f"版本 {number} {VERSION_WORDS[row.state]}：请使用更大的版本号", field="version")
+        submitted = row.submitted_at is not None or row.state not in RESUBMITTABLE
+        if submitted and parse_number(number) > parse_number(params.version):
+            raise Refused(f"版本号须大于已提交过的 {number}", field="version")
+    ext = params.ext or build_ext(app, app.merchant)
+    if json.loads(ext)["extAppid"] != app.appid:
+        raise Refused(f"ext.json 的 extAppid 应为本小程序的 {app.appid}", field="ext")
+    return ext
+
+
+def _settle_upload(app: MiniProgram, work: Work, params: UploadParams) -> Settlement:
+    reconciler = Reconciler(work.session, app, work.run)
+    reply = work.douyin.send(GetVersions())
+    latest = reply.latest
+    if latest is None or latest.version != params.version or _upload_mark(work.run) not in latest.summary:
+        return Settlement(Verdict.NOT_DONE)
+    _uploaded(app, work, params, reconciler)
+    return Settlement(Verdict.DONE, "已核实：代码已上传", {"version": params.version})
+
+
+def _uploaded(app: MiniProgram, work: Work, params: UploadParams, reconciler: Reconciler) -> None:
+    row = reconciler.rows.get(params.version)
+    if row is None:
+        row = Version(
+            merchant_id=app.merchant_id, mini_program_id=app.id, number=params.version, state=VersionState.UPLOADED
+        )
+        work.session.add(row)
+    else:
+        row.move_to(VersionState.UPLOADED)
+    row.description, row.template_id = params.description, params.template_id
+    row.ext_json = params.ext or build_ext(app, app.merchant)
+    row.uploaded_at, row.submitted_at, row.reason, row.reason_detail = utcnow(), None, "", {}
+    app.uploaded_version = params.version
+    for other in reconciler.rows.values():
+        if other is not row and other.state == VersionState.UPLOADED:
+            other.move_to(VersionState.SUPERSEDED)
+    work.session.flush()
+    note(work.session, app, "uploaded", params.description, version=row, run=work.run)
+
+
+@operation(
+    "上传代码", params=UploadParams, settle=_settle_upload, propose=_propose_upload,
+    confirm="把模板上传为小程序的测试版本",
+)  # fmt: skip
+def upload_code(app: MiniProgram, work: Work, params: UploadParams) -> Mapping[str, Any]:
+    """提交代码: the app then has a new test version. The description carries the run's id for the read-back."""
+    ext = _check_upload(app, work, params)
+    reconciler = Reconciler(work.session, app, work.run)
+    work.douyin.send(
+        UploadCode(
+            template_id=int(params.template_id),
+            user_version=params.version,
+            user_desc=f"{params.description} {_upload_mark(work.run)}",
+            ext_json=json.dumps(json.loads(ext), ensure_ascii=False),
+        )
+    )
+    _uploaded(app, work, params, reconciler)
+    return {"version": params.version}
+
+
+def _submittable(rows: Mapping[str, Version], app: MiniProgram, wanted: str) -> Version:
+    number = wanted or app.uploaded_version
+    row = rows.get(number)
+    if row is None:
+        raise Refused("还没有可提审的版本：请先上传代码" if not wanted else f"没有版本 {wanted}", field="version")
+    if wanted and app.uploaded_version and wanted != app.uploaded_version:
+        raise Refused(f"抖音只审核最近上传的版本 {app.uploaded_version}", field="version")
+    auditing = [item.number for item in rows.values() if item.state == VersionState.AUDITING]
+    if auditing:
+        raise Refused(f"版本 {auditing[0]} 正在审核中：请等待结果或先撤回")
+    if not row.may_move(VersionState.AUDITING):
+        raise Refused(f"版本 {row.number} {VERSION_WORDS[row.state]}，不能提审")
+    return row
+
+
+def _choose_hosts(work: Work, params: AuditParams) -> tuple[str, ...]:
+    hosts = work.douyin.send(GetAuditHosts())
+    allowed, live = hosts.host_names, hosts.released_host_names
+    chosen = tuple(params.hosts) or tuple(name for name in allowed if name == "douyin" or name in live) or allowed[:1]
+    if unknown := [name for name in chosen if name not in allowed]:
+        raise Refused(f"宿主端 {'、'.join(unknown)} 不可选；可选：{'、'.join(allowed) or '无'}", field="hosts")
+    dropped = [name for name in live if name not in chosen]
+    if dropped and not params.allow_drop:
+        raise Refused(f"未选的 {'、'.join(dropped)} 已上线，提审后会下线：请一并选上，或勾选允许下线", field="hosts")
+    if not chosen:
+        raise Refused("抖音没有给出可审核的宿主端", field="hosts")
+    return chosen
+
+
+def _settle_audit(app: MiniProgram, work: Work, params: AuditParams) -> Settlement:
+    reconciler = Reconciler(work.session, app, work.run)
+    number = params.version or app.uploaded_version
+    before = reconciler.rows.get(number)
+    known = before.audit_ctime if before is not None else None
+    stage = work.douyin.send(GetVersions()).audit
+    if stage is None or stage.version != number:
+        return Settlement(Verdict.NOT_DONE)
+    if stage.status != 0 and known is not None and stage.ctime <= known:
+        return Settlement(Verdict.NOT_DONE)  # what stands there is the verdict on the earlier submission
+    _submitted(app, work, params, reconciler, tuple(params.hosts))
+    return Settlement(Verdict.DONE, "已核实：版本已在审核中", {"version": number})
+
+
+def _submitted(
+    app: MiniProgram, work: Work, params: AuditParams, reconciler: Reconciler, hosts: tuple[str, ...]
+) -> Version:
+    row = reconciler.rows[params.version or app.uploaded_version]
+    if row.state != VersionState.AUDITING:
+        row.move_to(VersionState.AUDITING)
+        note(work.session, app, "auditing", params.note, version=row, run=work.run, detail={"hosts": list(hosts)})
+    now = utcnow()
+    row.submitted_at, row.decided_at, row.hosts, row.audit_note = now, None, list(hosts), params.note
+    row.reason, row.reason_detail = "", {}
+    app.audit_version, app.audit_state, app.audit_since = row.number, str(VersionState.AUDITING), now
+    app.poll_at = next_poll(app, now)
+    return row
+
+
+@operation(
+    "提交审核", params=AuditParams, settle=_settle_audit, confirm="提交给抖音审核；审核期间不能再提交其他版本"
+)
+def submit_audit(app: MiniProgram, work: Work, params: AuditParams) -> Mapping[str, Any]:
+    """提审代码: one version in audit at a time; a rejected version is submitted again as such."""
+    reconciler = Reconciler(work.session, app, work.run)
+    row = _submittable(reconciler.rows, app, params.version)
+    hosts = _choose_hosts(work, params)
+    way = AuditWay(1) if row.state == VersionState.REJECTED else AuditWay(0)
+    work.douyin.send(SubmitAudit(host_names=hosts, audit_note=params.note or None, audit_way=way))
+    _submitted(app, work, params, reconciler, hosts)
+    return {"version": row.number, "hosts": list(hosts)}
+
+
+def _one(rows: Mapping[str, Version], state: VersionState, wanted: str, refusal: str) -> Version:
+    found = [row for row in rows.values() if row.state == state]
+    if not found:
+        raise Refused(refusal)
+    if wanted and found[-1].number != wanted:
+        raise Refused(f"当前{VERSION_WORDS[state]}的是 {found[-1].number}，不是 {wanted}", field="version")
+    return found[-1]
+
+
+def _settle_withdraw(app: MiniProgram, work: Work, params: VersionParams) -> Settlement:
+    reconciler = Reconciler(work.session, app, work.run)
+    reply = work.douyin.send(GetVersions())
+    if reply.audit is None or reply.audit.status == 0:
+        return Settlement(Verdict.NOT_DONE)
+    reconciler.apply(reply)
+    if reply.audit.status == 3:
+        return Settlement(Verdict.DONE, "已核实：审核已撤回", {"version": reply.audit.version})
+    work.session.commit()
+    raise Refused("审核已有结果，不能再撤回")
+
+
+@operation("撤回审核", params=VersionParams, settle=_settle_withdraw, confirm="撤回后需要重新提交审核", danger=True)
+def withdraw_audit(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
+    """撤回审核: only while a version is in audit."""
+    reconciler = Reconciler(work.session, app, work.run)
+    row = _one(reconciler.rows, VersionState.AUDITING, params.version, "没有正在审核的版本")
+    work.douyin.send(RevokeAudit())
+    row.move_to(VersionState.WITHDRAWN)
+    app.audit_state, app.audit_since, app.poll_at = str(VersionState.WITHDRAWN), None, None
+    note(work.session, app, "withdrawn", version=row, run=work.run)
+    return {"version": row.number}
+
+
+def _settle_release(app: MiniProgram, work: Work, params: VersionParams) -> Settlement:
+    reconciler = Reconciler(work.session, app, work.run)
+    approved = [row for row in reconciler.rows.values() if row.state == VersionState.APPROVED]
+    reply = work.douyin.send(GetVersions())
+    number = params.version or (approved[-1].number if approved else app.audit_version)
+    if reply.current is None or reply.current.version != number:
+        return Settlement(Verdict.NOT_DONE)
+    reconciler.apply(reply)
+    return Settlement(Verdict.DONE, "已核实：版本已上线", {"version": number})
+
+
+@operation("发布上线", params=VersionParams, settle=_settle_release, confirm="把审核通过的版本发布为线上版本", danger=True)
+def release(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
+    """发布代码: the approved version goes live."""
+    reconciler = Reconciler(work.session, app, work.run)
+    row = _one(reconciler.rows, VersionState.APPROVED, params.version, "没有审核通过、待发布的版本")
+    if row.taken_down:
+        raise Refused(f"版本 {row.number} 已被平台下架，不能发布：请上传并提审新版本")
+    work.douyin.send(ReleaseVersion())
+    for other in reconciler.rows.values():
+        if other.state == VersionState.RELEASED:
+            other.move_to(VersionState.SUPERSEDED)
+    row.move_to(VersionState.RELEASED)
+    row.released_at = utcnow()
+    app.live_version, app.live_template_id, app.audit_state = row.number, row.template_id, str(VersionState.RELEASED)
+    app.rollback_requested_at = None
+    note(work.session, app, "released", version=row, run=work.run)
+    return {"version": row.number}
+
+
+def _settle_rollback(app: MiniProgram, work: Work, params: VersionParams) -> Settlement:
+    reconciler = Reconciler(work.session, app, work.run)
+    live = params.version or app.live_version
+    reply = work.douyin.send(GetVersions())
+    if reply.current is not None and reply.current.version != live:
+        app.rollback_requested_at = app.rollback_requested_at or work.run.started_at
+        reconciler.apply(reply)
+        return Settlement(Verdict.DONE, "已核实：已回滚", {"version": reply.current.version})
+    started = work.run.started_at or work.run.created_at
+    if utcnow() - started < ROLLBACK_EFFECT:
+        return Settlement(Verdict.WAIT, "回滚需要 3 至 5 分钟生效，稍后再核实", wait=30)
+    return Settlement(Verdict.NOT_DONE)
+
+
+def _check_rollback(app: MiniProgram, reply: VersionsReply) -> str:
+    current = reply.current
+    if current is None:
+        raise Refused("还没有线上版本，不能回滚")
+    if current.rollback is None or not current.rollback.can_rollback:
+        raise Refused("抖音不允许回滚：首个线上版本、连续两次回滚、或相关版本被下架时不能回滚")
+    if app.rollback_requested_at and utcnow() - app.rollback_requested_at < ROLLBACK_PAUSE:
+        raise Refused("距上次回滚不足 10 分钟：请稍后再试")
+    return current.rollback.last_version
+
+
+@operation(
+    "回滚版本", params=VersionParams, settle=_settle_rollback, danger=True,
+    confirm="线上版本退回上一个版本，3 至 5 分钟后生效；每次发布只能回滚一次",
+)  # fmt: skip
+def rollback(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
+    """回退代码版本: not on the first version, once per release, ten minutes apart; verified by the version list."""
+    if params.version and params.version != app.live_version:
+        raise Refused(f"线上版本是 {app.live_version or '无'}，不是 {params.version}", field="version")
+    reconciler = Reconciler(work.session, app, work.run)
+    target = _check_rollback(app, work.douyin.send(GetVersions()))
+    work.douyin.send(RollbackVersion())
+    app.rollback_requested_at = utcnow()
+    app.poll_at = next_poll(app, utcnow())
+    live = reconciler.rows.get(app.live_version)
+    note(work.session, app, "note", f"已请求回滚到 {target}，3 至 5 分钟后生效", version=live, run=work.run)
+    return {"from": app.live_version, "to": target, "note": "3 至 5 分钟后生效，系统会自动核实"}
+
+
+@operation("同步版本", mutates=False)
+def sync_versions(app: MiniProgram, work: Work, params: Any) -> Mapping[str, Any]:
+    """获取小程序版本列表信息: bring our rows in line with Douyin's stages."""
+    reconciler = Reconciler(work.session, app, work.run)
+    return {"changes": reconciler.apply(work.douyin.send(GetVersions()))}
+
+
+def sync(flask_app: Flask, mini_program_id: int) -> str:
+    """Read one mini-program's versions back and reconcile; for polls and pushes. A sentence saying what changed.
+
+    Raises DouyinError or NoAnswer as the call does. A row changed meanwhile makes it give way: the next poll looks again.
+    """
+    with app_scope(flask_app, PLATFORM) as session:
+        app = session.get(MiniProgram, mini_program_id)
+        if app is None or app.state != AuthorizationState.AUTHORIZED:
+            return "小程序未授权，未同步"
+        busy = session.scalars(
+            select(OperationRun.id).where(OperationRun.lock == f"mini_program:{app.id}", OperationRun.state != RunState.QUEUED)
+        ).first()
+        if busy is not None:
+            app.poll_at = utcnow() + timedelta(seconds=5)
+            session.commit()
+            return f"运行 #{busy} 正在进行，稍后再同步"
+        reconciler = Reconciler(session, app)
+        douyin = credentials.bind(session, app)
+        session.commit()
+        try:
+            changes = reconciler.apply(douyin.send(GetVersions()))
+            session.commit()
+        except StaleDataError:
+            session.rollback()
+            return "记录同时被更新，稍后再同步"
+        except (DouyinError, NoAnswer):
+            session.rollback()
+            app.poll_at = utcnow() + timedelta(seconds=60)
+            session.commit()
+            raise
+        return changes

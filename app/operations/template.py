@@ -1,0 +1,121 @@
+"""Templates (模板): sync template mini-programs, drafts and templates; make a draft a template; delete one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.douyin import template as douyin_template
+from app.douyin.template import AddTemplate, DeleteTemplate, ListTemplateApps, ListTemplates
+from app.errors import Refused
+from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
+from app.operations import NoParams, Settlement, Verdict, Work, credentials, operation
+from app.tenancy import PLATFORM, app_scope
+
+
+def _at(seconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _store_apps(session: Session, owner_id: int, found: tuple[douyin_template.TemplateApp, ...]) -> None:
+    known = {row.appid: row for row in session.scalars(select(TemplateApp).filter_by(third_party_app_id=owner_id))}
+    for item in found:
+        row = known.pop(item.tpl_app_id, None) or TemplateApp(third_party_app_id=owner_id, appid=item.tpl_app_id)
+        row.name, row.gone = item.app_name[:64], False
+        row.draft_id = str(item.draft_id or "")
+        row.draft_version = (item.user_version or "")[:32]
+        row.draft_description = (item.user_desc or "")[:500]
+        row.draft_by, row.draft_at = (item.nick_name or "")[:64], _at(item.create_time)
+        session.add(row)
+    for row in known.values():
+        row.gone = True
+
+
+def _store_templates(session: Session, owner_id: int, found: tuple[douyin_template.Template, ...]) -> list[str]:
+    """Ids of the templates that are new to us."""
+    known = {row.template_id: row for row in session.scalars(select(Template).filter_by(third_party_app_id=owner_id))}
+    fresh = [str(item.template_id) for item in found if str(item.template_id) not in known]
+    for item in found:
+        text_id = str(item.template_id)
+        row = known.pop(text_id, None) or Template(third_party_app_id=owner_id, template_id=text_id)
+        row.version, row.description = item.user_version[:32], item.user_desc[:500]
+        row.added_at, row.gone = _at(item.create_time), False
+        session.add(row)
+    for row in known.values():
+        row.gone = True
+    return fresh
+
+
+@operation("同步模板", on=ThirdPartyApp, mutates=False)
+def sync_templates(owner: ThirdPartyApp, work: Work, params: NoParams) -> Mapping[str, Any]:
+    """获取模板小程序列表 and 获取模板列表: what stands at Douyin; ours that are gone there are marked so."""
+    apps = work.douyin.send(ListTemplateApps()).tpl_app_list
+    templates = work.douyin.send(ListTemplates()).template_list
+    _store_apps(work.session, owner.id, apps)
+    _store_templates(work.session, owner.id, templates)
+    return {"template_apps": len(apps), "templates": len(templates)}
+
+
+def sync(flask_app: Flask, third_party_app_id: int) -> str:
+    """The same for the scheduled job; a sentence with the counts. Raises DouyinError or NoAnswer."""
+    with app_scope(flask_app, PLATFORM) as session:
+        owner = session.get_one(ThirdPartyApp, third_party_app_id)
+        douyin = credentials.bind(session, owner)
+        session.commit()
+        apps = douyin.send(ListTemplateApps()).tpl_app_list
+        templates = douyin.send(ListTemplates()).template_list
+        _store_apps(session, owner.id, apps)
+        _store_templates(session, owner.id, templates)
+        session.commit()
+        return f"{len(apps)} 个模板小程序，{len(templates)} 个模板"
+
+
+def _settle_add(app: TemplateApp, work: Work, params: NoParams) -> Settlement:
+    found = work.douyin.send(ListTemplates()).template_list
+    fresh = _store_templates(work.session, app.third_party_app_id, found)
+    versions = {str(item.template_id): item.user_version for item in found}
+    made = [text_id for text_id in fresh if versions[text_id] == app.draft_version]
+    if not made:
+        return Settlement(Verdict.NOT_DONE)
+    return Settlement(Verdict.DONE, "已核实：模板已添加", {"template_id": made[-1]})
+
+
+@operation("添加为模板", on=TemplateApp, settle=_settle_add, confirm="把草稿添加为模板，最多 200 个")
+def add_template(app: TemplateApp, work: Work, params: NoParams) -> Mapping[str, Any]:
+    """添加模板: the answer does not name the new template, so the list is read again."""
+    if not app.draft_id:
+        raise Refused("该模板小程序没有草稿：请先用开发者工具上传代码，再同步模板")
+    work.douyin.send(AddTemplate(draft_id=int(app.draft_id)))
+    settled = _settle_add(app, work, params)
+    return dict(settled.result)
+
+
+def _settle_delete(template: Template, work: Work, params: NoParams) -> Settlement:
+    left = {str(item.template_id) for item in work.douyin.send(ListTemplates()).template_list}
+    if template.template_id in left:
+        return Settlement(Verdict.NOT_DONE)
+    template.gone = True
+    return Settlement(Verdict.DONE, "已核实：模板已删除")
+
+
+@operation("删除模板", on=Template, settle=_settle_delete, confirm="删除后不能再用它上传；已上线的小程序不受影响", danger=True)
+def delete_template(template: Template, work: Work, params: NoParams) -> Mapping[str, Any]:
+    """删除模板: the row is kept for history."""
+    work.douyin.send(DeleteTemplate(template_id=int(template.template_id)))
+    template.gone = True
+    return {"template_id": template.template_id}
+
+
+def in_use(session: Session) -> dict[str, int]:
+    """How many mini-programs run each template, by template id."""
+    statement = (
+        select(MiniProgram.live_template_id, func.count())
+        .where(MiniProgram.live_template_id != "")
+        .group_by(MiniProgram.live_template_id)
+    )
+    return {text_id: count for text_id, count in session.execute(statement)}

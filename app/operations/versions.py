@@ -1,0 +1,214 @@
+"""Reconciling our versions with Douyin's three stages, and the timeline: used by release operations, polls and pushes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.douyin.development import AuditStatus, AuditVersion, CurrentVersion, LatestVersion, VersionsReply
+from app.models import MiniProgram, OperationRun, Version, VersionEvent, VersionState
+from app.models.base import utcnow
+from app.models.version import VERSION_WORDS
+
+AUDIT_STATES = {
+    AuditStatus(0): VersionState.AUDITING,
+    AuditStatus(1): VersionState.APPROVED,
+    AuditStatus(2): VersionState.REJECTED,
+    AuditStatus(3): VersionState.WITHDRAWN,
+}
+ONLINE = frozenset({VersionState.RELEASED, VersionState.SUPERSEDED, VersionState.ROLLED_BACK})
+# Quick at first, slower later: seconds between polls by the age of the audit in seconds.
+POLL_STEPS = ((120, 10), (900, 60), (7200, 300), (86_400, 1800))
+POLL_SLOWEST = 7200
+
+
+def poll_interval(age: timedelta) -> timedelta:
+    """How long to wait before an audit of this age is looked at again."""
+    for limit, seconds in POLL_STEPS:
+        if age.total_seconds() < limit:
+            return timedelta(seconds=seconds)
+    return timedelta(seconds=POLL_SLOWEST)
+
+
+def note(
+    session: Session,
+    app: MiniProgram,
+    kind: str,
+    text: str = "",
+    *,
+    version: Version | None = None,
+    run: OperationRun | None = None,
+    detail: Mapping[str, Any] | None = None,
+    actor: str = "",
+    log_id: str = "",
+) -> None:
+    """Add one line to the mini-program's timeline."""
+    session.add(
+        VersionEvent(
+            merchant_id=app.merchant_id,
+            mini_program_id=app.id,
+            version_id=version.id if version is not None else None,
+            number=version.number if version is not None else "",
+            at=utcnow(),
+            kind=kind,
+            actor_name=actor or (run.actor_name if run is not None else "抖音"),
+            run_id=run.id if run is not None else None,
+            log_id=log_id,
+            text=text,
+            detail=dict(detail or {}),
+        )
+    )
+
+
+def versions_of(session: Session, app: MiniProgram) -> dict[str, Version]:
+    """All versions of a mini-program by number."""
+    rows = session.scalars(select(Version).where(Version.mini_program_id == app.id).order_by(Version.id))
+    return {row.number: row for row in rows}
+
+
+def follow(row: Version, target: VersionState) -> list[VersionState]:
+    """Take the shortest way through the state table to what Douyin says; the states passed, [] if already there.
+
+    Where the table knows no way, Douyin's word is taken as it is: the platform holds the truth of its own stages.
+    """
+    if row.state == target:
+        return []
+    paths: deque[list[VersionState]] = deque([[row.state]])
+    seen = {row.state}
+    while paths:
+        path = paths.popleft()
+        for state in sorted(row.NEXT[path[-1]]):
+            if state == target:
+                for step in [*path[1:], target]:
+                    row.move_to(step)
+                return [*path[1:], target]
+            if state not in seen:
+                seen.add(state)
+                paths.append([*path, state])
+    row.state = target
+    return [target]
+
+
+class Reconciler:
+    """One reading of Douyin's version list against the rows loaded before it was asked for.
+
+    The rows are loaded first so that a change made meanwhile makes the commit fail (row_version) instead of
+    being undone by an old answer.
+    """
+
+    def __init__(self, session: Session, app: MiniProgram, run: OperationRun | None = None) -> None:
+        self.session = session
+        self.app = app
+        self.run = run
+        self.rows = versions_of(session, app)
+        self.changes: list[str] = []
+
+    def apply(self, reply: VersionsReply) -> str:
+        """Bring rows and the mini-program's stage columns in line; a sentence saying what changed."""
+        if reply.current is not None:
+            self._current(reply.current)
+        if reply.audit is not None:
+            self._audit(reply.audit)
+        if reply.latest is not None:
+            self._latest(reply.latest)
+        self._retire(reply)
+        self._stages(reply)
+        return "；".join(self.changes) or "没有变化"
+
+    def _row(self, number: str, summary: str, ctime: int) -> Version:
+        row = self.rows.get(number)
+        if row is None:
+            row = Version(
+                merchant_id=self.app.merchant_id, mini_program_id=self.app.id, number=number[:32],
+                description=summary[:500], state=VersionState.UPLOADED, uploaded_at=_time(ctime),
+            )  # fmt: skip
+            self.session.add(row)
+            self.session.flush()
+            self.rows[number] = row
+            self._say(row, "uploaded", "在抖音侧发现的版本")
+        return row
+
+    def _move(self, row: Version, target: VersionState, text: str = "", **detail: Any) -> None:
+        if follow(row, target):
+            self._say(row, str(target), text, **detail)
+
+    def _say(self, row: Version, kind: str, text: str, **detail: Any) -> None:
+        self.changes.append(f"{row.number} {VERSION_WORDS.get(VersionState(kind), kind)}")
+        note(self.session, self.app, kind, text, version=row, run=self.run, detail=detail)
+
+    def _latest(self, stage: LatestVersion) -> None:
+        row = self._row(stage.version, stage.summary, stage.ctime)
+        shots = list(stage.screenshots)
+        if shots != (row.screenshots or []):
+            row.screenshots = shots
+        fresh = row.uploaded_at is None or (stage.ctime and _time(stage.ctime) > row.uploaded_at + timedelta(minutes=1))
+        again = row.state in {VersionState.REJECTED, VersionState.WITHDRAWN} and not stage.has_audit
+        if fresh and again:
+            row.uploaded_at = _time(stage.ctime)
+            self._move(row, VersionState.UPLOADED, "在抖音侧重新上传")
+
+    def _audit(self, stage: AuditVersion) -> None:
+        row = self._row(stage.version, stage.summary, stage.ctime)
+        target = AUDIT_STATES.get(stage.status)
+        row.audit_ctime = stage.ctime
+        row.taken_down = bool(stage.is_illegal_version)
+        if target is None or (row.state in ONLINE and stage.status == 1):
+            return
+        if target in {VersionState.APPROVED, VersionState.REJECTED} and row.state != target:
+            row.decided_at = utcnow()
+        row.reason = stage.reason if target == VersionState.REJECTED else ""
+        row.reason_detail = dict(stage.reason_detail or {}) if target == VersionState.REJECTED else {}
+        row.attachments = dict(stage.attach_info or {})
+        self._move(row, target, row.reason, reasons=row.reason_detail, attachments=row.attachments)
+
+    def _current(self, stage: CurrentVersion) -> None:
+        row = self._row(stage.version, stage.summary, stage.ctime)
+        row.taken_down = bool(stage.has_down)
+        if row.state == VersionState.RELEASED:
+            return
+        went_back = self.app.rollback_requested_at is not None and self.app.live_version != stage.version
+        for other in self.rows.values():
+            if other is not row and other.state == VersionState.RELEASED:
+                self._move(other, VersionState.ROLLED_BACK if went_back else VersionState.SUPERSEDED)
+        if went_back:
+            self.app.rollback_requested_at = None
+        row.released_at = row.released_at or utcnow()
+        self._move(row, VersionState.RELEASED, "回滚后恢复为线上版本" if went_back else "")
+
+    def _retire(self, reply: VersionsReply) -> None:
+        kept = {stage.version for stage in (reply.latest, reply.audit, reply.current) if stage is not None}
+        for row in self.rows.values():
+            if row.number not in kept and row.state not in ONLINE | {VersionState.AUDITING}:
+                self._move(row, VersionState.SUPERSEDED)
+
+    def _stages(self, reply: VersionsReply) -> None:
+        app, now = self.app, utcnow()
+        app.uploaded_version = reply.latest.version if reply.latest else ""
+        app.audit_version = reply.audit.version if reply.audit else ""
+        state = str(self.rows[app.audit_version].state) if app.audit_version in self.rows else ""
+        if state == VersionState.AUDITING and (app.audit_state != state or app.audit_since is None):
+            app.audit_since = self.rows[app.audit_version].submitted_at or now
+        app.audit_state = state
+        app.live_version = reply.current.version if reply.current else ""
+        live = self.rows.get(app.live_version)
+        app.live_template_id = live.template_id if live is not None else ""
+        app.synced_at = now
+        app.poll_at = next_poll(app, now)
+
+
+def next_poll(app: MiniProgram, now: datetime) -> datetime | None:
+    """When this mini-program's versions may next have changed by Douyin's doing; None when nothing is pending."""
+    if app.rollback_requested_at is not None:
+        return now + timedelta(seconds=60)
+    if app.audit_state == VersionState.AUDITING and app.audit_since is not None:
+        return now + poll_interval(now - app.audit_since)
+    return None
+
+
+def _time(ctime: int) -> datetime:
+    return datetime.fromtimestamp(ctime, UTC) if ctime else utcnow()

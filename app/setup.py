@@ -1,0 +1,139 @@
+"""Setting up: roles as code into rows, users and third-party apps from the command line, rotation of keys."""
+
+from __future__ import annotations
+
+import secrets as random
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flask import Flask
+from flask_appbuilder import Model
+from flask_appbuilder.security.sqla.models import Role
+from sqlalchemy import inspect, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.errors import Refused
+from app.models import Merchant, ThirdPartyApp, User
+from app.models.base import utcnow
+from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES
+from app.secrets import SealBroken, keyring
+from app.tenancy import PLATFORM, app_scope
+
+ROLES = (*PLATFORM_ROLES, *MERCHANT_ROLES)
+ROTATE_CHUNK = 500
+
+
+def finish(app: Flask, session: Session) -> Iterator[str]:
+    """After the migrations: roles, then checks. Yields sentences; raises Refused when something does not hold."""
+    for _ in range(5):
+        if _make_roles(session):
+            break
+        time.sleep(0.2)  # another process makes them at this moment
+    held = set(session.scalars(select(Role.name)))
+    if missing := set(ROLES) - held:
+        raise Refused(f"角色没有建成：{'、'.join(sorted(missing))}")
+    yield f"角色 {len(ROLES)} 个已就绪"
+    tables = set(inspect(session.connection()).get_table_names())
+    if absent := {table for table in Model.metadata.tables if table not in tables}:
+        raise Refused(f"数据库缺少表：{'、'.join(sorted(absent))}")
+    _check_keys(session)
+    yield "数据库与密钥已核对"
+
+
+def _make_roles(session: Session) -> bool:
+    held = set(session.scalars(select(Role.name)))
+    session.add_all(Role(name=name) for name in ("Admin", "Public", *ROLES) if name not in held)
+    try:
+        session.commit()
+    except IntegrityError:
+        session.rollback()
+        return False
+    return True
+
+
+def _check_keys(session: Session) -> None:
+    for row in session.scalars(select(ThirdPartyApp)):
+        try:
+            _ = row.secret
+        except SealBroken as broken:
+            raise Refused(f"无法解开第三方应用 {row.appid} 的密钥（{broken}）：请把原来的密钥放回 DATA_KEYS") from None
+
+
+def add_user(
+    session: Session, name: str, role: str, *, merchant_key: str = "", password: str | None = None
+) -> str:
+    """Make a user with one role; the password (made when None). Commits. Refused names what is wrong."""
+    from app.security import check_password_strength, hash_password  # noqa: PLC0415  (security needs the views' floor)
+
+    if role not in ROLES:
+        raise Refused(f"没有角色 {role}；可选：{'、'.join(ROLES)}")
+    if (role in MERCHANT_ROLES) != bool(merchant_key):
+        raise Refused("商户角色须用 --merchant 指明商户，平台角色不能带商户")
+    merchant = None
+    if merchant_key:
+        merchant = session.scalars(select(Merchant).where(Merchant.key == merchant_key)).first()
+        if merchant is None:
+            raise Refused(f"没有商户 {merchant_key}")
+    if session.scalars(select(User.id).where(User.username == name)).first() is not None:
+        raise Refused(f"用户 {name} 已存在")
+    chosen = password or random.token_urlsafe(12)
+    check_password_strength(chosen, name)
+    row = User(
+        username=name, first_name=name, last_name="", email=f"{name}@localhost.invalid", active=True,
+        password=hash_password(chosen), password_changed_at=utcnow(), merchant_id=merchant.id if merchant else None,
+    )  # fmt: skip
+    row.roles = list(session.scalars(select(Role).where(Role.name == role)))
+    session.add(row)
+    session.commit()
+    return chosen
+
+
+def add_third_party_app(session: Session, appid: str, name: str, secrets: Mapping[str, Any]) -> ThirdPartyApp:
+    """Add a third-party app, or renew its secrets. Commits. Refused when one is missing or malformed."""
+    if not isinstance(secrets, dict) or not all(isinstance(secrets.get(k), str) and secrets[k] for k in ("secret", "token", "aes_key")):
+        raise Refused("应给出 secret、token、aes_key 三项")
+    if len(secrets["aes_key"]) != 43:
+        raise Refused("aes_key（消息加密解密 KEY）应为 43 个字符", field="aes_key")
+    row = session.scalars(select(ThirdPartyApp).where(ThirdPartyApp.appid == appid)).first()
+    if row is None:
+        row = ThirdPartyApp(appid=appid, name=name or appid)
+        session.add(row)
+    row.secret, row.token, row.aes_key = secrets["secret"], secrets["token"], secrets["aes_key"]
+    if name:
+        row.name = name
+    session.commit()
+    return row
+
+
+def sealed_models() -> list[type[Any]]:
+    """The models that hold secrets."""
+    return [m.class_ for m in Model.registry.mappers if getattr(m.class_, "__sealed__", ())]
+
+
+def rotate_keys(app: Flask) -> Iterator[tuple[str, int]]:
+    """Seal again, with the newest key, whatever an older one sealed: chunk by chunk, by key range, resumable."""
+    for model in sealed_models():
+        total = 0
+        while True:
+            with app_scope(app, PLATFORM) as session:
+                count = _rotate_chunk(session, model)
+            total += count
+            if count < ROTATE_CHUNK:
+                break
+        yield model.__tablename__, total
+
+
+def _rotate_chunk(session: Session, model: type[Any]) -> int:
+    newest = keyring().newest
+    columns = [getattr(model, f"{name}_sealed") for name in model.__sealed__]
+    stale = or_(*(column.is_not(None) & column.not_like(f"{newest}:%") for column in columns))
+    rows = session.scalars(select(model).where(stale).limit(ROTATE_CHUNK).with_for_update(skip_locked=False)).all()
+    for row in rows:
+        for name in model.__sealed__:
+            value = getattr(row, name)
+            if value is not None:
+                setattr(row, name, value)
+    session.commit()
+    return len(rows)

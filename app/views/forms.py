@@ -1,0 +1,182 @@
+"""Forms made from columns and from an operation's parameters: Chinese messages, values checked on the server."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_type_hints
+
+from flask_wtf import FlaskForm
+from sqlalchemy import Boolean, Date, Integer, Numeric, String, Text
+from wtforms import (
+    BooleanField,
+    DateField,
+    DecimalField,
+    Field,
+    HiddenField,
+    IntegerField,
+    PasswordField,
+    SelectField,
+    StringField,
+    TextAreaField,
+    ValidationError,
+)
+from wtforms.validators import InputRequired, Length, NumberRange, Optional
+
+from app.models.base import State
+from app.views.interface import parse_key
+from app.views.words import WORDS
+
+INTEGER_LIMIT = 2**31 - 1
+
+
+def stripped(value: Any) -> Any:
+    """Text without the blanks around it."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def required(label: str) -> InputRequired:
+    return InputRequired(f"请填写{label}")
+
+
+class SecretField(PasswordField):
+    """Written, never shown: an empty one keeps what is stored."""
+
+    def populate_obj(self, obj: Any, name: str) -> None:
+        if self.data:
+            setattr(obj, name, self.data.strip())
+
+
+class RowSelect(Field):
+    """A related row, found by typing (no list of all rows), and looked up again within the session's scope when saved."""
+
+    remote = True
+
+    def __init__(self, label: str, model: type[Any], url: Callable[[], str], session: Callable[[], Any], **kwargs: Any):
+        super().__init__(label, **kwargs)
+        self.model, self.url, self.session = model, url, session
+        self.raw = ""
+
+    def process_formdata(self, valuelist: Sequence[str]) -> None:
+        self.raw = valuelist[0].strip() if valuelist else ""
+        key = parse_key(self.raw) if self.raw else None
+        self.data = self.session().get(self.model, key) if key is not None else None
+        if self.raw and self.data is None:
+            raise ValidationError(f"所选的{self.label.text}不存在：请重新选择")
+
+    def process_data(self, value: Any) -> None:
+        self.data = value if isinstance(value, self.model) else None
+
+    @property
+    def chosen(self) -> tuple[str, str] | None:
+        """(key, text) of the chosen row, for the page."""
+        return (str(self.data.id), str(self.data)) if self.data is not None else None
+
+
+def _nullable_enum(kind: State, blank: str) -> dict[str, Any]:
+    words = WORDS[kind.enum]
+    choices = [(str(value), words[value]) for value in kind.enum]
+    return {"choices": ([("", blank)] if blank else []) + choices, "coerce": lambda text: kind.enum(text) if text else None}
+
+
+def column_field(model: type[Any], name: str, label: str, help_text: str) -> Field:
+    """The field of one plain column, by its type. TypeError for a type that no form may hold (JSON, times)."""
+    column = model.__mapper__.columns[name]
+    kind, common = column.type, {"label": label, "description": help_text, "default": _default(column)}
+    needed = not column.nullable and column.default is None
+    rules: list[Any] = [required(label)] if needed else [Optional()]
+    if isinstance(kind, State):
+        return SelectField(**common, validators=rules[:1] if needed else [], **_nullable_enum(kind, ""))
+    if isinstance(kind, Boolean):
+        return BooleanField(**common)
+    if isinstance(kind, Date):
+        return DateField(**common, validators=rules, render_kw={"type": "date"})
+    if isinstance(kind, Integer):
+        return IntegerField(**common, validators=[*rules, NumberRange(-INTEGER_LIMIT, INTEGER_LIMIT, "数值超出范围")])
+    if isinstance(kind, Numeric):
+        return DecimalField(**common, places=2, validators=rules)
+    if isinstance(kind, Text):
+        return TextAreaField(**common, validators=[*rules, Length(max=5000, message="最多 5000 字")], filters=[stripped])
+    if isinstance(kind, String):
+        length = Length(max=kind.length or 255, message=f"最多 {kind.length or 255} 个字")
+        return StringField(**common, validators=[*rules, length], filters=[stripped])
+    raise TypeError(f"{model.__name__}.{name} has no form field")
+
+
+def _default(column: Any) -> Any:
+    return column.default.arg if column.default is not None and column.default.is_scalar else None
+
+
+def model_form(view: Any, columns: Sequence[str], *, editing: bool) -> type[FlaskForm]:
+    """A form class for a view's add or edit columns. Editing carries the hidden mark that tells lost updates."""
+    members: dict[str, Any] = {name: _member(view, name, editing=editing) for name in columns}
+    if editing:
+        members["seen_mark"] = HiddenField()
+    return type(f"{type(view).__name__}Form", (FlaskForm,), members)
+
+
+def _member(view: Any, name: str, *, editing: bool) -> Field:
+    model = view.datamodel.obj
+    label = str(view.label_columns.get(name, name))
+    help_text = str(view.description_columns.get(name, ""))
+    if name in view.extra_fields:
+        return view.extra_fields[name](label, help_text)
+    if name in getattr(model, "__sealed__", ()):
+        rules = [] if editing or name not in view.required_secrets else [required(label)]
+        keep = "留空则保持不变" if editing else help_text
+        return SecretField(label, description=keep, validators=rules, render_kw={"autocomplete": "new-password"})
+    if view.datamodel.is_relation(name):
+        needed = not view.datamodel.is_nullable(name)
+        return RowSelect(
+            label,
+            view.datamodel.get_related_model(name),
+            lambda: view.choices_url(name),
+            lambda: view.datamodel.session,
+            description=help_text,
+            validators=[required(label)] if needed else [],
+        )
+    return column_field(model, name, label, help_text)
+
+
+def params_form(params: type[Any], choices: Mapping[str, list[tuple[str, str]]]) -> type[FlaskForm]:
+    """A form class for an operation's parameters; labels, help and choices come from each field's metadata.
+
+    Only the shape is asked for here: `parse_params` decides what is valid, and its refusals are shown beside the field.
+    """
+    hints = get_type_hints(params)
+    members = {item.name: _param_field(item, hints[item.name], choices) for item in dataclasses.fields(params)}
+    return type("ParamsForm", (FlaskForm,), members)
+
+
+def _param_field(item: dataclasses.Field[Any], hint: Any, choices: Mapping[str, list[tuple[str, str]]]) -> Field:
+    label = item.metadata.get("label", item.name)
+    needed = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    common: dict[str, Any] = {"label": label, "description": item.metadata.get("help", "")}
+    common["validators"] = [required(label)] if needed else []
+    if item.name in choices:
+        blank = [] if needed else [("", "请选择")]
+        return SelectField(**common, choices=blank + choices[item.name], validate_choice=False)
+    if hint is bool:
+        return BooleanField(**common)
+    if hint is int:
+        return IntegerField(**common)
+    multiline = item.metadata.get("multiline")
+    return (TextAreaField if multiline else StringField)(**common, filters=[stripped])
+
+
+def given_params(form: FlaskForm, params: type[Any]) -> dict[str, Any]:
+    """What was typed, by parameter name."""
+    return {item.name: form[item.name].data for item in dataclasses.fields(params)}
+
+
+def as_text(value: Any) -> Any:
+    """A proposed default as a form field holds it."""
+    return "，".join(str(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def attach(form: FlaskForm, message: str, field: str | None) -> None:
+    """Put a refusal beside its field, or above the form when it names none."""
+    if field and field in form:
+        form[field].errors = [*form[field].errors, message]
+    else:
+        form.form_errors = [*form.form_errors, message]

@@ -1,0 +1,379 @@
+"""Operations from the screens: buttons on rows and lists, one page to confirm with, progress of runs and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from flask import abort, current_app, flash, jsonify, redirect, request, url_for
+from flask_appbuilder import BaseView, expose
+from flask_login import current_user
+from flask_wtf import FlaskForm
+from markupsafe import Markup
+from sqlalchemy import func, select
+
+from app import operations
+from app.errors import Refused
+from app.extensions import db
+from app.models import MiniProgram, OperationRun, RunState, Template
+from app.models.operation import RUN_WORDS, Door
+from app.operations import OPERATIONS, Operation
+from app.roles import may_operate
+from app.security import current_actor
+from app.views import cells
+from app.views.forms import as_text, attach, given_params, params_form
+from app.views.interface import filters_from, parse_key
+from app.views.words import tone, word
+
+WAIT_SECONDS = 3.0
+MOST_PICKED = 100
+SHOWN_NAMES = 20
+CHUNK = 500
+
+
+class OperationActions:
+    """Mixin of a view whose rows can be operated on: `operations` names what is offered, in this order."""
+
+    operations: ClassVar[list[str]] = []
+    batched: ClassVar[bool] = True
+
+    def offered(self) -> list[Operation]:
+        """Those of the view's operations that the user may do."""
+        known = (OPERATIONS[name] for name in self.operations if name in OPERATIONS)
+        return [op for op in known if may_operate(op.name)]
+
+    def target_id(self, row: Any) -> int:
+        """Which row of the operation's own model a row of this view stands for."""
+        return int(row.id)
+
+    def batch_operations(self) -> list[Operation]:
+        return self.offered() if self.batched else []
+
+    def operation_links(self, row: Any) -> list[tuple[str, str, bool]]:
+        """(title, address, dangerous) of the buttons of one row."""
+        target = self.target_id(row)
+        return [(op.title, operate_url(op.name, target), op.danger) for op in self.offered()]
+
+    def row_links(self, row: Any) -> list[tuple[str, str]]:
+        return [(title, url) for title, url, _danger in self.operation_links(row)]
+
+
+def operate_url(name: str, *ids: int) -> str:
+    """The page that confirms an operation on some rows."""
+    return url_for("OperateView.operate", name=name) + "?" + urlencode([("ids", key) for key in ids])
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an operation was asked for: picked rows, or all that match a list's filters."""
+
+    op: Operation
+    ids: list[int]
+    arguments: list[tuple[str, str]]  # to ask for the same again
+    all_matching: bool
+
+    def rows(self) -> Iterator[Any]:
+        """The rows, in chunks: a hundred thousand are never in memory at once."""
+        for start in range(0, len(self.ids), CHUNK):
+            chunk = self.ids[start : start + CHUNK]
+            yield from db.session.scalars(select(self.op.on).where(self.op.on.id.in_(chunk)).order_by(self.op.on.id))
+
+    def first(self) -> list[Any]:
+        model = self.op.on
+        return list(db.session.scalars(select(model).where(model.id.in_(self.ids[:SHOWN_NAMES])).order_by(model.id)))
+
+
+def target_of(op: Operation, values: Any) -> Target:
+    """Read the target from a request's values; 404 when a picked row is foreign or absent, or none is named."""
+    if values.get("all") == "1":
+        return _matching(op, values)
+    picked = [part for item in values.getlist("ids") for part in item.split(",") if part.strip()]
+    keys = [parse_key(part.strip()) for part in picked]
+    ids = sorted({key for key in keys if key is not None})
+    if not ids or None in keys or len(ids) > MOST_PICKED:
+        abort(404)
+    known = set(db.session.scalars(select(op.on.id).where(op.on.id.in_(ids))))
+    if known != set(ids):
+        abort(404)
+    return Target(op, ids, [("ids", str(key)) for key in ids], all_matching=False)
+
+
+def _matching(op: Operation, values: Any) -> Target:
+    view = _list_view(op, values.get("view", ""))
+    filters = filters_from(view, values).add_filter_list(view.base_filters)
+    ids = view.datamodel.keys(filters)
+    if not ids:
+        abort(404)
+    kept = [(name, value) for name, value in values.items() if name == "q" or name.startswith("_flt_")]
+    return Target(op, ids, [("all", "1"), ("view", view.endpoint), *kept], all_matching=True)
+
+
+def _list_view(op: Operation, name: str) -> Any:
+    for view in current_app.appbuilder.baseviews:  # type: ignore[attr-defined]
+        if view.endpoint == name and isinstance(view, OperationActions) and op.name in view.operations:
+            if view.datamodel.obj is op.on and view.batched and view.may("list"):  # type: ignore[attr-defined]
+                return view
+    return abort(404)
+
+
+def _allowed(name: str) -> Operation:
+    if not current_user.is_authenticated:
+        abort(redirect(url_for("AuthDBView.login", next=request.full_path)))
+    op = OPERATIONS.get(name)
+    if op is None:
+        abort(404)
+    if not may_operate(name):
+        abort(403)
+    return op
+
+
+def _choices(op: Operation, row: Any) -> dict[str, list[tuple[str, str]]]:
+    """The options of the parameters that have some: a list in the metadata, or the name of a source here."""
+    import dataclasses  # noqa: PLC0415
+
+    found = {}
+    for item in dataclasses.fields(op.params):
+        source = item.metadata.get("choices")
+        if source == "templates":
+            found[item.name] = _template_choices(row)
+        elif isinstance(source, list | tuple):
+            found[item.name] = [pair if isinstance(pair, tuple) else (str(pair), str(pair)) for pair in source]
+    return found
+
+
+def _template_choices(row: Any) -> list[tuple[str, str]]:
+    known = select(Template).where(Template.third_party_app_id == row.third_party_app_id, Template.gone.is_(False))
+    newest = db.session.scalars(known.order_by(Template.added_at.desc(), Template.id.desc()).limit(200))
+    return [(item.template_id, f"{item.version}　{item.description[:40]}（{item.template_id}）") for item in newest]
+
+
+class OperateView(BaseView):
+    """Confirm an operation on one row or many, then do it."""
+
+    route_base = "/operate"
+    default_view = "operate"
+
+    @expose("/<name>", methods=["GET"])
+    def operate(self, name: str) -> Any:
+        op = _allowed(name)
+        target = target_of(op, request.args)
+        shown = target.first()
+        form_class = params_form(op.params, _choices(op, shown[0]))
+        # One ext.json belongs to one mini-program: for many rows it is made for each.
+        proposed = dict(op.propose(shown[0], db.session) if op.propose else {})
+        form = form_class(formdata=None, data={name: as_text(value) for name, value in proposed.items()})
+        return self._page(op, target, form, shown)
+
+    @expose("/<name>", methods=["POST"])
+    def perform(self, name: str) -> Any:
+        op = _allowed(name)
+        target = target_of(op, request.form)
+        shown = target.first()
+        form = params_form(op.params, _choices(op, shown[0]))()
+        if len(target.ids) > 1 and "ext" in form:
+            form.ext.data = ""
+        if not form.validate():
+            return self._page(op, target, form, shown), 422
+        if request.form.get("count") != str(len(target.ids)):
+            attach(form, "符合条件的对象数量刚有变化：请核对后再次确认", None)
+            return self._page(op, target, form, shown), 409
+        try:
+            given = given_params(form, op.params)
+            return self._one(op, shown[0], given) if len(target.ids) == 1 else self._many(op, target, given)
+        except Refused as refused:
+            db.session.rollback()
+            attach(form, refused.message, refused.field)
+            return self._page(op, target, form, target.first()), 422
+
+    def _page(self, op: Operation, target: Target, form: FlaskForm, shown: list[Any]) -> Any:
+        fields = [name for name in form._fields if name != "csrf_token"]
+        if len(target.ids) > 1:
+            fields = [name for name in fields if name != "ext"]
+        return self.render_template(
+            "console/operate.html", op=op, target=target, form=form, shown=shown, fields=fields,
+            count=len(target.ids), title=op.title, back=_page_of(shown[0]) if len(target.ids) == 1 else _list_of(op),
+        )  # fmt: skip
+
+    def _one(self, op: Operation, row: Any, given: dict[str, Any]) -> Any:
+        page = _page_of(row)
+        run = operations.request(db.session, op.name, row, actor=current_actor(), door=Door.ROW, **given)
+        run_id = run.id
+        operations.wait_for(current_app._get_current_object(), run_id, WAIT_SECONDS)  # type: ignore[attr-defined]
+        db.session.expire_all()
+        run = db.session.get_one(OperationRun, run_id)
+        if not run.is_over:
+            return redirect(run_url(run_id))
+        flash(outcome_words(run), "success" if run.state == RunState.SUCCEEDED else "danger")
+        return redirect(page)
+
+    def _many(self, op: Operation, target: Target, given: dict[str, Any]) -> Any:
+        batch_id, count = operations.request_many(
+            db.session, op.name, target.rows(), actor=current_actor(), params=given
+        )
+        flash(f"已开始对 {count} 个对象「{op.title}」", "info")
+        return redirect(url_for("BatchView.batch", batch_id=batch_id))
+
+
+def outcome_words(run: OperationRun) -> Markup:
+    """The outcome of a finished run in one sentence, with what to do and the number Douyin's support asks for."""
+    title = operation_title(run.operation)
+    if run.state == RunState.SUCCEEDED:
+        return Markup("{}成功{}").format(title, f"：{run.message}" if run.message else "")
+    parts = [f"{title}失败：{run.message}"]
+    if run.advice and run.advice not in run.message:
+        parts.append(run.advice)
+    if run.err_no is not None:
+        parts.append(f"错误码 {run.err_no}")
+    if run.log_id:
+        parts.append(f"log_id {run.log_id}")
+    return Markup("{} <a href='{}'>查看详情</a>").format("；".join(parts), run_url(run.id))
+
+
+def operation_title(name: str) -> str:
+    """An operation's name for people; old names stay as they are."""
+    return OPERATIONS[name].title if name in OPERATIONS else name
+
+
+def run_url(run_id: int) -> str:
+    return url_for("OperationRunView.show", pk=run_id)
+
+
+def _view_named(name: str) -> Any:
+    return next((view for view in current_app.appbuilder.baseviews if view.endpoint == name), None)  # type: ignore[attr-defined]
+
+
+PAGES = {
+    "mini_program": ("MiniProgramView", "MyMiniProgramView"),
+    "template": ("TemplateView",),
+    "template_app": ("TemplateAppView",),
+    "third_party_app": ("ThirdPartyAppView",),
+    "merchant": ("MerchantView",),
+    "version": ("VersionView", "MyVersionView"),
+}
+
+
+def page_for(table: str, key: Any) -> str | None:
+    """The page of a row by its table and number, the first one the user may open."""
+    for name in PAGES.get(table, ()):
+        view = _view_named(name)
+        if view is not None and view.may("show"):
+            return url_for(f"{name}.show", pk=key)
+    return None
+
+
+def _page_of(row: Any) -> str:
+    return page_for(row.__tablename__, row.id) or url_for("DashboardView.index")
+
+
+def _list_of(op: Operation) -> str:
+    for name in PAGES.get(op.on.__tablename__, ()):
+        view = _view_named(name)
+        if view is not None and view.may("list"):
+            return url_for(f"{name}.list")
+    return url_for("DashboardView.index")
+
+
+class BatchView(BaseView):
+    """One batch: how far it is, what failed and why."""
+
+    route_base = "/batch"
+    default_view = "batch"
+
+    @expose("/<batch_id>", methods=["GET"])
+    def batch(self, batch_id: str) -> Any:
+        runs = self._view()
+        counts = batch_counts(batch_id)
+        if not counts:
+            abort(404)
+        state = request.args.get("state", "")
+        rows = list(db.session.scalars(self._rows(batch_id, state)))
+        first = rows[0] if rows else db.session.scalars(self._rows(batch_id, "")).first()
+        return self.render_template(
+            "console/batch.html", batch_id=batch_id, counts=_in_words(counts), total=sum(counts.values()), rows=rows,
+            title=f"批量{operation_title(first.operation) if first else '操作'}", over=batch_over(counts), form=FlaskForm(),
+            failed=counts.get(RunState.FAILED, 0), first=first, chosen=state, link=runs.row_url, named=named_rows(rows),
+        )  # fmt: skip
+
+    @expose("/<batch_id>/progress", methods=["GET"])
+    def progress(self, batch_id: str) -> Any:
+        self._view()
+        counts = batch_counts(batch_id)
+        if not counts:
+            abort(404)
+        return jsonify(counts={str(state): count for state, count in counts.items()}, over=batch_over(counts))
+
+    @expose("/<batch_id>/retry", methods=["POST"])
+    def retry(self, batch_id: str) -> Any:
+        self._view()
+        failed = list(db.session.scalars(self._rows(batch_id, str(RunState.FAILED)).limit(None)))
+        if not failed:
+            abort(404)
+        op = _allowed(failed[0].operation)
+        ids = sorted({run.subject_id for run in failed})
+        target = Target(op, ids, [], all_matching=False)
+        try:
+            new_id, count = operations.request_many(
+                db.session, op.name, target.rows(), actor=current_actor(), params=failed[0].params
+            )
+        except Refused as refused:
+            db.session.rollback()
+            flash(refused.message, "danger")
+            return redirect(url_for("BatchView.batch", batch_id=batch_id))
+        flash(f"已重新执行 {count} 个失败的对象", "info")
+        return redirect(url_for("BatchView.batch", batch_id=new_id))
+
+    def _view(self) -> Any:
+        view = _view_named("OperationRunView")
+        if not current_user.is_authenticated:
+            abort(redirect(url_for("AuthDBView.login", next=request.full_path)))
+        return view if view.may("list") else abort(403)
+
+    def _rows(self, batch_id: str, state: str) -> Any:
+        statement = select(OperationRun).where(OperationRun.batch_id == batch_id)
+        if state in set(RunState):
+            statement = statement.where(OperationRun.state == RunState(state))
+        return statement.order_by(OperationRun.id).limit(100)
+
+
+def batch_counts(batch_id: str) -> dict[RunState, int]:
+    """How many runs of a batch are in each state; empty when there is no such batch."""
+    statement = (
+        select(OperationRun.state, func.count(OperationRun.id))
+        .where(OperationRun.batch_id == batch_id)
+        .group_by(OperationRun.state)
+    )
+    return {state: count for state, count in db.session.execute(statement)}
+
+
+def batch_over(counts: dict[RunState, int]) -> bool:
+    return not {RunState.QUEUED, RunState.RUNNING, RunState.UNKNOWN} & set(counts)
+
+
+def _in_words(counts: dict[RunState, int]) -> list[tuple[str, str, str, int]]:
+    return [(str(state), RUN_WORDS[state], tone(state), counts.get(state, 0)) for state in RunState]
+
+
+def named_rows(runs: list[OperationRun]) -> dict[int, str]:
+    """Names of the mini-programs behind runs, in one query."""
+    keys = {run.mini_program_id for run in runs if run.mini_program_id}
+    if not keys:
+        return {}
+    found = db.session.execute(
+        select(MiniProgram.id, MiniProgram.name, MiniProgram.appid).where(MiniProgram.id.in_(keys))
+    )
+    return {key: name or appid for key, name, appid in found}
+
+
+def run_json(run: OperationRun) -> dict[str, Any]:
+    """What the progress script of a run's page needs."""
+    return {
+        "state": str(run.state),
+        "words": word(run.state),
+        "tone": tone(run.state),
+        "over": run.is_over,
+        "message": run.message,
+        "advice": run.advice,
+        "finished": cells.local_time(run.finished_at),
+    }

@@ -1,0 +1,168 @@
+"""Every setting of the product, read from the environment once; nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+ROOT = Path(__file__).resolve().parent
+WEAK_SECRETS = frozenset({"secret", "changeme", "change-me", "dev", "test", "password", "douzhou"})
+
+
+class SettingError(Exception):
+    """A setting that cannot be started with; the sentence says what to do."""
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    raw = env.get(name, "").strip()
+    if not raw:
+        return default
+    try:
+        value = float(raw)
+    except ValueError:
+        value = -1.0
+    if value < 0:
+        raise SettingError(f"{name} 应为不小于 0 的数字（must be a number >= 0），现在是 {raw!r}：请修改 .env。")
+    return value
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    raw = env.get(name, "").strip().lower()
+    if raw not in {"", "0", "1", "true", "false", "yes", "no", "on", "off"}:
+        raise SettingError(f"{name} 应为 0 或 1（must be 0 or 1），现在是 {raw!r}：请修改 .env。")
+    return raw in {"1", "true", "yes", "on"}
+
+
+def _checked_secret(env: Mapping[str, str]) -> str:
+    secret = env.get("SECRET_KEY", "")
+    if len(secret) < 32 or secret.lower() in WEAK_SECRETS or len(set(secret)) < 8:
+        raise SettingError(
+            "SECRET_KEY 缺失或过弱（missing or weak）：请在 .env 中设置至少 32 个随机字符，"
+            "可用 python3 -c 'import secrets; print(secrets.token_urlsafe(48))' 生成。"
+        )
+    return secret
+
+
+def _checked_keys(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "").strip()
+    if not value:
+        raise SettingError(
+            f"{name} 缺失（missing）：请在 .env 中设置，格式见 .env.example；"
+            "可用 python3 -c 'import base64,os; print(base64.b64encode(os.urandom(32)).decode())' 生成密钥。"
+        )
+    return value
+
+
+def _engine_options(url: str, threads: int) -> dict[str, Any]:
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": 30}, "pool_size": threads + 8, "max_overflow": 4}
+    options: dict[str, Any] = {"pool_size": threads + 8, "max_overflow": 8, "pool_pre_ping": True}
+    if url.startswith("mysql"):
+        options |= {"isolation_level": "READ COMMITTED", "pool_recycle": 3600}
+    return options
+
+
+def _database_url(env: Mapping[str, str]) -> str:
+    url = env.get("DATABASE_URL", "").strip() or f"sqlite:///{ROOT / 'var' / 'douzhou.db'}"
+    if not url.startswith(("sqlite:", "postgresql+psycopg:", "mysql+pymysql:")):
+        raise SettingError(
+            "DATABASE_URL 应以 sqlite:///、postgresql+psycopg:// 或 mysql+pymysql:// 开头"
+            "（unsupported database）：请修改 .env。"
+        )
+    if url.startswith("sqlite") and env.get("REDIS_URL"):
+        raise SettingError(
+            "REDIS_URL 不能与 SQLite 同时使用（SQLite serves one process）："
+            "请改用 PostgreSQL 或 MySQL/MariaDB，或去掉 REDIS_URL。"
+        )
+    return url
+
+
+def environment() -> dict[str, str]:
+    """The process environment over `.env` of the project's folder (or the file named by DOUZHOU_ENV)."""
+    path = Path(os.environ.get("DOUZHOU_ENV", ROOT / ".env"))
+    stored = {key: value for key, value in dotenv_values(path).items() if value is not None}
+    return {**stored, **os.environ}
+
+
+class Config:
+    """Settings as Flask's `from_object` reads them; made from an environment mapping.
+
+    Raises SettingError with one sentence when a setting is missing, weak or contradicts another.
+    """
+
+    # Flask-AppBuilder: our own tables, templates and permission check (docs/tenancy.md says why).
+    APP_NAME = "抖舟"
+    FAB_CREATE_DB = False
+    FAB_UPDATE_PERMS = False
+    FAB_ADD_SECURITY_API = False
+    FAB_ADD_SECURITY_VIEWS = True
+    FAB_ADD_SECURITY_PERMISSION_VIEW = False
+    FAB_ADD_SECURITY_VIEW_MENU_VIEW = False
+    FAB_ADD_SECURITY_PERMISSION_VIEWS_VIEW = False
+    FAB_API_SWAGGER_UI = True
+    FAB_API_MAX_PAGE_SIZE = 100
+    FAB_API_KEY_ENABLED = False
+    FAB_INDEX_VIEW = "app.views.dashboard.DashboardView"
+    AUTH_TYPE = 1
+    AUTH_RATE_LIMITED = False  # ours counts failures per user and address, in the database, over processes
+    FAB_SECURITY_MANAGER_CLASS = "app.security.SecurityManager"
+    BABEL_DEFAULT_LOCALE = "zh"
+    BABEL_DEFAULT_FOLDER = "translations"
+    BABEL_DEFAULT_TIMEZONE = "Asia/Shanghai"
+    LANGUAGES = {"zh": {"flag": "cn", "name": "中文"}, "en": {"flag": "gb", "name": "English"}}
+    APP_THEME = ""
+    APP_ICON = ""
+    RATELIMIT_ENABLED = False
+    SQLALCHEMY_TRACK_MODIFICATIONS = False
+    WTF_CSRF_ENABLED = True
+    WTF_CSRF_TIME_LIMIT = None  # a token lives as long as its server-side session
+    SESSION_COOKIE_NAME = "douzhou"
+    SESSION_COOKIE_HTTPONLY = True
+    SESSION_COOKIE_SAMESITE = "Lax"
+    PERMANENT_SESSION_LIFETIME = timedelta(hours=12)
+    MAX_CONTENT_LENGTH = 16 * 1024 * 1024
+    MAX_FORM_MEMORY_SIZE = 2 * 1024 * 1024
+    JWT_ACCESS_TOKEN_EXPIRES = timedelta(minutes=30)
+    JWT_IDENTITY_CLAIM = "sub"
+    FAB_ROLES: dict[str, Any] = {}
+
+    def __init__(self, env: Mapping[str, str] | None = None) -> None:
+        env = environment() if env is None else env
+        self.DEMO = _flag(env, "DEMO")
+        self.DEBUG = False
+        if _flag(env, "FLASK_DEBUG") and not self.DEMO:
+            raise SettingError("FLASK_DEBUG 只能在演示环境（DEMO=1）中打开：请从 .env 或环境变量中去掉它。")
+        self.SECRET_KEY = _checked_secret(env)
+        self.JWT_SECRET_KEY = self.SECRET_KEY + ":jwt"
+        self.DATA_KEYS = _checked_keys(env, "DATA_KEYS")
+        self.INDEX_KEY = _checked_keys(env, "INDEX_KEY")
+        self.WORKER_THREADS = int(_number(env, "WORKER_THREADS", 16))
+        self.WEB_THREADS = int(_number(env, "WEB_THREADS", 16))
+        self.SQLALCHEMY_DATABASE_URI = _database_url(env)
+        self.SQLALCHEMY_ENGINE_OPTIONS = _engine_options(
+            self.SQLALCHEMY_DATABASE_URI, self.WORKER_THREADS + self.WEB_THREADS
+        )
+        self.REDIS_URL = env.get("REDIS_URL", "")
+        self.PUBLIC_URL = env.get("PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
+        self.SESSION_COOKIE_SECURE = self.PUBLIC_URL.startswith("https://")
+        self.TRUSTED_HOSTS = [host.strip() for host in env.get("TRUSTED_HOSTS", "").split(",") if host.strip()]
+        self.PROXY_HOPS = int(_number(env, "PROXY_HOPS", 0))
+        self.CALLBACK_WINDOW = int(_number(env, "CALLBACK_WINDOW", 300))
+        self.DOUYIN_OPEN_URL = env.get("DOUYIN_OPEN_URL") or "https://open.douyin.com"
+        self.DOUYIN_MICROAPP_URL = env.get("DOUYIN_MICROAPP_URL") or "https://open.microapp.bytedance.com"
+        self.DOUYIN_TOUTIAO_URL = env.get("DOUYIN_TOUTIAO_URL") or "https://developer.toutiao.com"
+        self.DOUYIN_TIMEOUT = _number(env, "DOUYIN_TIMEOUT", 10.0)
+        self.DOUYIN_RATE = _number(env, "DOUYIN_RATE", 50.0)
+        self.DOUYIN_V1_TOKENS = _flag(env, "DOUYIN_V1_TOKENS")
+        self.OWNERS_MAY_SUBMIT = _flag(env, "OWNERS_MAY_SUBMIT")
+        self.AUDIT_STUCK_HOURS = _number(env, "AUDIT_STUCK_HOURS", 72)
+        self.SANDBOX_URL = env.get("SANDBOX_URL", "")
+        self.EMBEDDED = _flag(env, "EMBEDDED")
+        self.TESTING = _flag(env, "TESTING")
+        if self.TESTING:
+            self.FAB_PASSWORD_HASH_METHOD = "pbkdf2:sha256:1"

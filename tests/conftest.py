@@ -1,0 +1,265 @@
+"""The application once a session, a clean database a test, and the actors: platform, alice, bob, a stranger."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_migrate import upgrade
+from sqlalchemy.orm import Session
+from werkzeug.serving import make_server
+
+from app import create_app
+from app import setup as setting_up
+from app.extensions import db
+from app.models import Industry, Merchant, MiniProgram, ThirdPartyApp
+from app.tenancy import PLATFORM, app_scope
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPONENT = {
+    "appid": "ttsandbox000000001",
+    "secret": "sandbox-component-secret-0001",
+    "token": "sandboxToken01",
+    "aes_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+}
+PASSWORD = "correct horse 电池 staple"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class SandboxServer:
+    """A running sandbox and its control API."""
+
+    def __init__(self, port: int, *arguments: str) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox", "--port", str(port), "--seed", "7", *arguments], cwd=ROOT
+        )
+        for _ in range(200):
+            try:
+                requests.get(f"{self.url}/_sandbox/api/state", timeout=1)
+                return
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        raise RuntimeError("the sandbox did not start")
+
+    def post(self, path: str, **body: Any) -> Any:
+        """`path` is below /_sandbox/api/."""
+        answer = requests.post(f"{self.url}/_sandbox/api/{path}", json=body, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def get(self, path: str, **query: Any) -> Any:
+        answer = requests.get(f"{self.url}/_sandbox/api/{path}", params=query, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def effects(self, appid: str) -> dict[str, int]:
+        """How often each thing really happened to one app."""
+        found = self.get("effects", appid=appid)
+        return dict(found.get("apps", found).get(appid, {}))
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def _sandbox_server() -> Iterator[SandboxServer]:
+    server = SandboxServer(free_port(), "--audit-seconds", "3600")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def sandbox(_sandbox_server: SandboxServer) -> SandboxServer:
+    """The sandbox, fresh: nothing authorised, audits decided only on request, a valid ticket to be had."""
+    _sandbox_server.post("reset")
+    _sandbox_server.post("settings", audit_seconds=3600, rollback_seconds=0)
+    return _sandbox_server
+
+
+def test_environment(database_url: str, sandbox_url: str) -> dict[str, str]:
+    """Settings of an application under test; keys new each time."""
+    key = lambda: base64.b64encode(secrets.token_bytes(32)).decode()  # noqa: E731
+    return {
+        "TESTING": "1",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "DATA_KEYS": f"k1:{key()}",
+        "INDEX_KEY": key(),
+        "DATABASE_URL": database_url,
+        "DOUYIN_OPEN_URL": sandbox_url,
+        "DOUYIN_MICROAPP_URL": sandbox_url,
+        "DOUYIN_TOUTIAO_URL": sandbox_url,
+        "DOUYIN_TIMEOUT": "2",
+        "DOUYIN_RATE": "100000",
+    }
+
+
+test_environment.__test__ = False  # type: ignore[attr-defined]
+
+
+def new_database(folder: Path, worker: str) -> str:
+    """A new, empty database for this worker: SQLite, or on the server that DOUZHOU_TEST_SERVER names."""
+    server = os.environ.get("DOUZHOU_TEST_SERVER", "")
+    if not server:
+        return f"sqlite:///{folder / 'test.db'}"
+    url = sa.make_url(server)
+    name = f"{url.database or 'douzhou_test'}_{worker}"
+    admin = url.set(database="postgres" if url.drivername.startswith("postgresql") else "")
+    engine = sa.create_engine(admin, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
+        suffix = " CHARACTER SET utf8mb4" if url.drivername.startswith("mysql") else ""
+        connection.exec_driver_sql(f"CREATE DATABASE {name}{suffix}")
+    engine.dispose()
+    return str(url.set(database=name).render_as_string(hide_password=False))
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
+    return new_database(tmp_path_factory.mktemp("database"), worker_id)
+
+
+@pytest.fixture(scope="session")
+def _application(database_url: str, _sandbox_server: SandboxServer) -> Iterator[Flask]:
+    app = create_app(test_environment(database_url, _sandbox_server.url))
+    with app.app_context():
+        upgrade()
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def app(_application: Flask) -> Iterator[Flask]:
+    """The application over an empty database with its roles; emptied before the test."""
+    with _application.app_context():
+        empty(db.engine)
+    with app_scope(_application, PLATFORM) as session:
+        list(setting_up.finish(_application, session))
+    yield _application
+
+
+def empty(engine: sa.Engine) -> None:
+    """Delete every row; the audit log's triggers stand aside meanwhile."""
+    tables = [table for table in reversed(db.metadata.sorted_tables)]
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("TRUNCATE " + ", ".join(f'"{t.name}"' for t in tables) + " RESTART IDENTITY CASCADE")
+            return
+        if engine.dialect.name == "sqlite":
+            triggers = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type='trigger'").all()
+            for name, _ in triggers:
+                connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        else:
+            triggers = []
+            connection.exec_driver_sql("TRUNCATE audit_entry")
+        for table in tables:
+            if table.name != "audit_entry" or engine.dialect.name == "sqlite":
+                connection.execute(table.delete())
+        for _, statement in triggers:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.fixture
+def session(app: Flask) -> Iterator[Session]:
+    """A platform session outside any request."""
+    with app_scope(app, PLATFORM) as session:
+        yield session
+
+
+@dataclass
+class Actors:
+    """Two merchants with a mini-program each."""
+
+    alice: Merchant
+    bob: Merchant
+    alice_app: MiniProgram
+    bob_app: MiniProgram
+
+
+@pytest.fixture
+def third_party_app(session: Session) -> ThirdPartyApp:
+    """The sandbox's third-party app with a ticket that the sandbox accepts once `ticket` was called."""
+    return setting_up.add_third_party_app(session, COMPONENT["appid"], "测试应用", COMPONENT)
+
+
+@pytest.fixture
+def actors(session: Session, third_party_app: ThirdPartyApp) -> Actors:
+    trade = Industry(name="餐饮")
+    alice, bob = Merchant(name="爱丽丝花店", industry=trade), Merchant(name="鲍勃面馆", industry=trade)
+    session.add_all([alice, bob])
+    session.flush()
+    apps = [
+        MiniProgram(merchant_id=owner.id, third_party_app_id=third_party_app.id, appid=appid, name=owner.name)
+        for owner, appid in ((alice, "tta000000000000001"), (bob, "ttb000000000000002"))
+    ]
+    session.add_all(apps)
+    session.commit()
+    return Actors(alice, bob, *apps)
+
+
+@pytest.fixture
+def client_for(app: Flask) -> Callable[..., FlaskClient]:
+    """`client_for("operator")` or `client_for("owner", merchant)`: a client that has logged in through the form."""
+    counter = iter(range(1000))
+
+    def make(role: str, merchant: Merchant | None = None) -> FlaskClient:
+        name = f"{role}{next(counter)}"
+        with app_scope(app, PLATFORM) as own:
+            setting_up.add_user(own, name, role, merchant_key=merchant.key if merchant else "", password=PASSWORD)
+        client = app.test_client()
+        log_in(client, name)
+        return client
+
+    return make
+
+
+def csrf_token(client: FlaskClient, page: str = "/login/") -> str:
+    """The token that a page's form carries."""
+    text = client.get(page, follow_redirects=True).get_data(as_text=True)
+    marker = 'name="csrf_token"'
+    assert marker in text, f"{page} has no form with a token"
+    piece = text[text.index(marker) - 200 : text.index(marker) + 400]
+    return piece.split('value="')[-1].split('"')[0] if 'value="' in piece[piece.index(marker) :] else piece.split('value="')[1].split('"')[0]
+
+
+def log_in(client: FlaskClient, name: str, password: str = PASSWORD) -> None:
+    token = csrf_token(client)
+    answer = client.post("/login/", data={"username": name, "password": password, "csrf_token": token})
+    assert answer.status_code == 302, answer.get_data(as_text=True)[:500]
+
+
+@pytest.fixture
+def live(app: Flask) -> Iterator[str]:
+    """The application served over real HTTP on loopback, threaded; gives its address."""
+    port = free_port()
+    server = make_server("127.0.0.1", port, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    before = app.config["PUBLIC_URL"]
+    app.config["PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+    yield app.config["PUBLIC_URL"]
+    app.config["PUBLIC_URL"] = before
+    server.shutdown()
+    thread.join()

@@ -1,0 +1,76 @@
+"""The code table against the contract files, and the errors made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.douyin.errors import CODES, clean, explain
+from app.errors import ErrorKind
+
+from .contract_files import contract, operations
+
+
+def _codes() -> Iterator[int]:
+    core, manage = contract("core"), contract("manage")
+    rows: list[dict[str, Any]] = [*core["x-error-catalogue"]]
+    for generation in ("v1", "V2"):
+        rows += manage["x-common-errors"][generation]
+    for numbers in manage["x-common-errors"]["handling"].values():
+        rows += [{"code": number} for number in numbers if number not in {20105, 21303}]
+    for name, entry in operations().items():
+        if entry["file"] == "core" or name == "get_app_info":
+            rows += entry.get("x-errors") or []
+    yield from (int(row["code"]) for row in rows)
+
+
+def test_every_code_of_the_contract_is_in_the_table() -> None:
+    missing = set(_codes()) - set(CODES) - {0}
+    assert not missing
+
+
+@pytest.mark.parametrize("err_no", sorted(CODES))
+def test_every_row_tells_a_person_in_chinese_what_to_do(err_no: int) -> None:
+    row = CODES[err_no]
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in row.meaning)
+    assert row.advice.endswith("。")
+    assert len(row.advice) > 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        (ErrorKind.RATE, [11301, 11501, 28003018]),
+        (ErrorKind.QUOTA, [28003017]),
+        (ErrorKind.PLATFORM, [40003, 40006, 40007, 28005079]),
+        (ErrorKind.TOKEN, [40009, 40010, 40020, 28001003, 28001008, 11016]),
+        (ErrorKind.AUTHORIZATION, [40004, 40018, 40021, 40022, 40036, 28001018, 28001042]),
+        (ErrorKind.SYSTEM, [-1, 20000, 40000, 40045, 11300, 11400, 11500, 11600, 28001005, 28001006]),
+        (ErrorKind.BANNED, [10104, 10107, 28001016, 28001019]),
+        (ErrorKind.STATE, [11302, 11303, 11402, 11403, 11601, 11602, 11603]),
+    ],
+)
+def test_the_classes_are_as_decided(kind: ErrorKind, numbers: list[int]) -> None:
+    assert {CODES[number].kind for number in numbers} == {kind}
+
+
+def test_what_helps_by_waiting_says_how_long_and_nothing_else_does() -> None:
+    waits = {ErrorKind.RATE, ErrorKind.SYSTEM}
+    assert all((row.retry_after is not None) == (row.kind in waits) for row in CODES.values())
+    assert (CODES[11301].retry_after, CODES[11501].retry_after) == (10.0, 600.0)
+
+
+def test_an_unknown_code_keeps_what_douyin_said() -> None:
+    found = explain(99887766, "something new", "L1")
+    assert (found.kind, found.retry_after, found.log_id) == (ErrorKind.UNKNOWN, None, "L1")
+    assert "something new" in found.message
+    assert found.advice
+
+
+def test_foreign_text_is_masked_cut_and_kept_on_one_line() -> None:
+    assert (
+        clean("a\nb\x00c\u202ed 13812345678 access_token=abcdefgh") == "a b c d 138****5678 access_token=***"
+    )
+    assert len(clean("x" * 5_000)) == 300

@@ -1,0 +1,1 @@
+"""The sandbox and the client against the contract, from outside both."""
