@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask
 from flask_appbuilder import AppBuilder
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -47,7 +47,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     websession.init_app(app)
     headers.init_app(app)
     requestguard.init_app(app)
-    app.before_request(_read_only_unless_post)
+    app.wsgi_app = _ReadOnlyUnlessPost(app.wsgi_app)  # type: ignore[method-assign]
     operations.load()
     with app.app_context():
         database.prepare(db.engine)
@@ -62,7 +62,14 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     return app
 
 
-def _read_only_unless_post() -> None:
-    from app.database import set_reading  # noqa: PLC0415  (see create_app)
+class _ReadOnlyUnlessPost:
+    """WSGI: the transactions of a GET take no write lock on SQLite, so that pages do not wait for workers."""
 
-    set_reading(request.method in {"GET", "HEAD", "OPTIONS"})
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        from app.database import reading  # noqa: PLC0415  (see create_app)
+
+        with reading(enabled=environ["REQUEST_METHOD"] in {"GET", "HEAD", "OPTIONS"}):
+            return self.app(environ, start_response)

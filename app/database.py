@@ -14,9 +14,9 @@ _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
 
 @contextmanager
-def reading() -> Iterator[None]:
+def reading(*, enabled: bool = True) -> Iterator[None]:
     """Transactions begun inside take no write lock on SQLite: for code that only reads, or writes first."""
-    token = _reading.set(True)
+    token = _reading.set(enabled)
     try:
         yield
     finally:
@@ -25,17 +25,9 @@ def reading() -> Iterator[None]:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Transactions begun inside may read first and write later, even within a request that only reads."""
-    token = _reading.set(False)
-    try:
+    """Back to the rule inside `reading`: transactions take the write lock at their start."""
+    with reading(enabled=False):
         yield
-    finally:
-        _reading.reset(token)
-
-
-def set_reading(value: bool) -> None:
-    """The same for the rest of the current context (a GET request)."""
-    _reading.set(value)
 
 
 def prepare(engine: Engine) -> None:

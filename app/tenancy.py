@@ -33,6 +33,8 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm.attributes import get_history
 
+from app.database import writing
+
 SCOPE = "scope"
 READABLE = frozenset({"ab_role"})  # tables of FAB's own that a merchant's session may read
 MARK = "tenancy_mark"
@@ -131,7 +133,7 @@ def app_scope(app: Flask, scope: Scope, *, actor: dict[str, Any] | None = None) 
     """An application context with a session of its own in `scope`; closed at the end. For jobs and commands."""
     from app.extensions import db  # noqa: PLC0415  (extensions is the floor below; Flask-SQLAlchemy needs the app)
 
-    with app.app_context():
+    with app.app_context(), writing():
         session = db.session()
         set_scope(session, scope)
         if actor is not None:

@@ -253,7 +253,7 @@ def list_auth_apps(call: Call) -> Fields:
 def authorize(platform: Platform, owner: ThirdParty, app: App, permissions: list[int]) -> str:
     """The merchant agreed: link the app and give the code (also to be pushed by `tell_authorized`)."""
     app.authorized_to = owner.appid
-    app.permissions = sorted({1, 2, *app.permissions, *permissions} & set(PERMISSIONS))
+    app.permissions = sorted({*app.permissions, *permissions} & set(PERMISSIONS))
     app.auth_time = int(platform.now())
     platform.changed = True
     return platform.issue(Kind.CODE, owner.appid, appid=app.appid)

@@ -151,7 +151,7 @@ class Control:
 
     def add_apps(self, body: Fields) -> Fields:
         fields_ = dict(body)
-        count = int(fields_.pop("count", 1) or 1)
+        count = int(fields_.pop("count", 1))
         if not 1 <= count <= _MOST_APPS:
             raise BadControl(f"count: 1..{_MOST_APPS}")
         owner = self._owner(fields_.pop("authorized_to", ""))
@@ -214,9 +214,9 @@ class Control:
         return {"now": self.platform.now()}
 
     def reset(self, body: Fields) -> Fields:
-        """Everything as at the first start, third-party addresses kept."""
+        """Everything as at the first start (`seed`: with another one), third-party addresses kept."""
         old = self.platform.world
-        fresh = World(seed=old.seed)
+        fresh = World(seed=int(body.get("seed", old.seed)))
         fresh.settings.audit_seconds = old.settings.audit_seconds
         addresses = {
             owner.appid: (owner.authorization_url, owner.message_url, owner.auth_domain)

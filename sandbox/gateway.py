@@ -298,10 +298,10 @@ def dump(answer: Any) -> bytes:
 
 def log_id(platform: Platform) -> str:
     """As the platform's: the time, then what makes it unique."""
-    platform.world.counter += 1
+    platform.world.calls += 1
     stamp = beijing(platform.now())
     digits = stamp[0:4] + stamp[5:7] + stamp[8:10] + stamp[11:13] + stamp[14:16] + stamp[17:19]
-    return f"{digits}{platform.world.seed & 0xFFFF:04X}{platform.world.counter:014X}"
+    return f"{digits}{platform.world.seed & 0xFFFF:04X}{platform.world.calls:014X}"
 
 
 def success(platform: Platform, operation: Operation, extra: Fields) -> bytes:

@@ -159,7 +159,7 @@ def decide(platform: Platform, app: App, verdict: str | dict[str, str] = "", rea
     why = reason or app.reason or settings.reason
     wanted = verdict or app.verdict or settings.verdict
     if wanted == "random":
-        wanted = "approve" if platform.share("verdict") < 0.5 else "reject"
+        wanted = "approve" if platform.share(f"verdict/{app.appid}") < 0.5 else "reject"
     for host in audit.hosts:
         one = wanted.get(host, "approve") if isinstance(wanted, dict) else wanted
         if one == "reject":

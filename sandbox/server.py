@@ -22,7 +22,7 @@ from .push import ConsolePusher
 from .settle import settle_due
 from .simulation import Platform
 from .site import Site
-from .state import DEFAULT_APPID, World, restore, save
+from .state import DEFAULT_APPID, World, restore, save, save_gently
 
 HANDLER_MODULES = (client_token, consent, settle, templates, tools, versions, webhook)
 _TICK = 0.05
@@ -109,30 +109,36 @@ class Server:
         ticking = asyncio.create_task(self._tick())
         stopping = asyncio.create_task(stopped.wait())
         await asyncio.wait((ticking, stopping), return_when=asyncio.FIRST_COMPLETED)
+        ticking.cancel()
+        await asyncio.wait((ticking,))  # a save under way must have let go of its file before the last one
         server.close()
         for connection in list(self.connections):
             connection.close()
         self.pusher.close()
         self._save()
         self.journal.flush()
-        if ticking.done():
+        if not ticking.cancelled():
             ticking.result()
-        ticking.cancel()
 
     async def _tick(self) -> None:
         while True:
             self.platform.tick()
             if self.platform.changed and time.monotonic() >= self._next_save:
-                self._save()
+                await self._save_gently()
             self.journal.flush()
             await asyncio.sleep(_TICK)
 
-    def _save(self) -> None:
-        """At most once a second, and never more than a tenth of the time."""
+    async def _save_gently(self) -> None:
+        """At most once a second, and no more than a tenth of the time."""
         self.platform.changed = False
         if self.options.state is None:
             return
         started = time.monotonic()
-        save(self.platform.world, self.options.state)
+        await save_gently(self.platform.world, self.options.state)
         ended = time.monotonic()
         self._next_save = ended + max(_SAVE_EVERY, 9 * (ended - started))
+
+    def _save(self) -> None:
+        """The last one, whole."""
+        if self.options.state:
+            save(self.platform.world, self.options.state)

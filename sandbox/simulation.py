@@ -95,10 +95,13 @@ class Platform:
     # seeded dice
 
     def draw(self, purpose: str) -> bytes:
-        """32 bytes that follow from the seed and from how many were drawn before."""
-        self.world.counter += 1
+        """32 bytes that follow from the seed, the purpose, and how many were drawn for that purpose before.
+
+        Purposes are independent of each other: reading versions more often changes no token and no verdict.
+        """
+        count = self.world.counters[purpose] = self.world.counters.get(purpose, 0) + 1
         self.changed = True
-        return hashlib.sha256(f"{self.world.seed}/{self.world.counter}/{purpose}".encode()).digest()
+        return hashlib.sha256(f"{self.world.seed}/{purpose}/{count}".encode()).digest()
 
     def secret(self, kind: Kind) -> str:
         """A new token text with the prefix the platform's samples show; hex only for the V1 generation."""

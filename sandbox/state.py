@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -229,7 +230,8 @@ class World:
     """Everything that is saved."""
 
     seed: int = 1
-    counter: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+    calls: int = 0
     clock_offset: float = 0.0
     settings: Settings = field(default_factory=Settings)
     thirdparties: dict[str, ThirdParty] = field(default_factory=dict)
@@ -240,12 +242,46 @@ class World:
     check_file: list[str] = field(default_factory=list)
 
 
+_TABLES = ("apps", "tokens", "used_codes")
+_ROWS = 200
+
+
+def pieces(world: World) -> Iterator[str]:
+    """The state as JSON, a few hundred rows a piece, so that a large world is neither held twice nor in the way.
+
+    Between two pieces the world may move on; whoever needs one moment of it takes all pieces at once.
+    """
+    tables = {name: getattr(world, name) for name in _TABLES}
+    rest = {name: getattr(world, name) for name in world.__slots__ if name not in _TABLES}
+    yield json.dumps(rest, default=_plain, ensure_ascii=False)[:-1]
+    for name, table in tables.items():
+        yield f', "{name}": {{'
+        keys, comma = list(table), ""
+        for start in range(0, len(keys), _ROWS):
+            rows = {key: table[key] for key in keys[start : start + _ROWS] if key in table}
+            if rows:
+                yield comma + json.dumps(rows, default=_plain, ensure_ascii=False)[1:-1]
+                comma = ", "
+        yield "}"
+    yield "}"
+
+
 def save(world: World, path: Path) -> None:
     """Write the whole state beside the file, then put it in its place in one step."""
-    text = json.dumps(world, default=_plain, ensure_ascii=False)
     beside = path.with_name(path.name + ".new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    with beside.open("w", encoding="utf-8") as file:
+        file.writelines(pieces(world))
+    beside.replace(path)
+
+
+async def save_gently(world: World, path: Path) -> None:
+    """As `save`, giving way to other work between the pieces."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w", encoding="utf-8") as file:  # noqa: ASYNC230 - pieces are small, the disk is local
+        for piece in pieces(world):
+            file.write(piece)
+            await asyncio.sleep(0)
+    beside.replace(path)
 
 
 def restore(path: Path) -> World:

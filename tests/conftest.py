@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -26,8 +27,13 @@ from werkzeug.serving import make_server
 
 from app import create_app
 from app import setup as setting_up
+from app.database import reading
 from app.extensions import db
-from app.models import Industry, Merchant, MiniProgram, ThirdPartyApp
+from app import operations as core
+from app.models import Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
+from app.models.base import utcnow
+from app.operations import onboarding, template
+from app.operations.perform import perform
 from app.tenancy import PLATFORM, app_scope
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,6 +101,7 @@ def sandbox(_sandbox_server: SandboxServer) -> SandboxServer:
     """The sandbox, fresh: nothing authorised, audits decided only on request, a valid ticket to be had."""
     _sandbox_server.post("reset")
     _sandbox_server.post("settings", audit_seconds=3600, rollback_seconds=0)
+    _sandbox_server.post("thirdparty", appid=COMPONENT["appid"], auth_domain="127.0.0.1:8080")
     return _sandbox_server
 
 
@@ -183,8 +190,8 @@ def empty(engine: sa.Engine) -> None:
 
 @pytest.fixture
 def session(app: Flask) -> Iterator[Session]:
-    """A platform session outside any request."""
-    with app_scope(app, PLATFORM) as session:
+    """A platform session outside any request; its reads take no lock that the code under test would wait for."""
+    with app_scope(app, PLATFORM) as session, reading():
         yield session
 
 
@@ -202,6 +209,61 @@ class Actors:
 def third_party_app(session: Session) -> ThirdPartyApp:
     """The sandbox's third-party app with a ticket that the sandbox accepts once `ticket` was called."""
     return setting_up.add_third_party_app(session, COMPONENT["appid"], "测试应用", COMPONENT)
+
+
+def fresh_ticket(session: Session, owner: ThirdPartyApp, sandbox: SandboxServer) -> None:
+    """Have the sandbox make a ticket and store it, as its push would."""
+    owner.ticket = sandbox.post("ticket", appid=owner.appid)["tickets"][owner.appid]
+    owner.ticket_at = utcnow()
+    session.commit()
+
+
+@dataclass
+class Launch:
+    """Alice with a mini-program that is authorised in the sandbox, and a template to upload."""
+
+    merchant: Merchant
+    mini_program: MiniProgram
+    template_id: str
+    third_party_app: ThirdPartyApp
+
+
+@pytest.fixture
+def launch(app: Flask, session: Session, third_party_app: ThirdPartyApp, sandbox: SandboxServer) -> Launch:
+    fresh_ticket(session, third_party_app, sandbox)
+    merchant = Merchant(name="爱丽丝花店", industry=Industry(name="鲜花"))
+    session.add(merchant)
+    session.commit()
+    appid = sandbox.post("apps", count=1)["apps"][0]["appid"]
+    mini_program = authorize(app, session, sandbox, merchant, third_party_app, appid)
+    template.sync(app, third_party_app.id)
+    session.rollback()
+    newest = session.scalars(sa.select(Template).order_by(Template.id.desc())).first()
+    assert newest is not None
+    return Launch(merchant, mini_program, newest.template_id, third_party_app)
+
+
+def authorize(
+    app: Flask, session: Session, sandbox: SandboxServer, merchant: Merchant, owner: ThirdPartyApp, appid: str
+) -> MiniProgram:
+    """The whole way: link, consent, the browser's return."""
+    link = onboarding.make_link(session, merchant, owner, actor=core.SYSTEM)
+    back = sandbox.post("consent", link=link.url, appid=appid, permissions=[1, 2, 3])["redirect_url"]
+    address = urlsplit(back)
+    outcome = onboarding.complete(app, address.path.rsplit("/", 1)[-1], dict(parse_qsl(address.query))["authorization_code"])
+    session.rollback()
+    session.expire_all()
+    assert outcome.ok, outcome
+    return session.scalars(sa.select(MiniProgram).where(MiniProgram.appid == appid)).one()
+
+
+def operate(app: Flask, session: Session, name: str, row: Any, **params: Any) -> OperationRun:
+    """Request and perform one operation here and now; the run as it then stands."""
+    session.rollback()  # a snapshot read before could not be written to
+    run = core.request(session, name, row, actor=core.Actor(None, "测试"), door=Door.CLI, **params)
+    perform(app, run.id)
+    session.rollback()  # a new snapshot
+    return session.get_one(OperationRun, run.id)
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -13,7 +14,9 @@ from app.errors import DouyinError, NoAnswer
 
 R = TypeVar("R")
 
+_OK = 200
 _BIGGEST = 2**31
+_CODE_AS_TEXT = re.compile(r"-?[0-9]{1,10}")
 # Nothing the platform says nests nearly as deep; deeper is an attack on whoever walks it.
 _DEEPEST = 40
 
@@ -63,7 +66,7 @@ def _reply(call: Call[R], body: Mapping[str, Any], status: int, log_id: str) -> 
     if err_no:
         said = next((outer[name] for name in envelope.messages if isinstance(outer.get(name), str)), "")
         raise explain(err_no, said, log_id, about_platform=call.about_platform)
-    if status != 200:  # noqa: PLR2004
+    if status != _OK:
         raise Malformed(f"HTTP {status}")
     if envelope.file:
         raise Malformed("没有文件")
@@ -75,7 +78,7 @@ def code_of(envelope: Envelope, outer: Mapping[str, Any]) -> int:
     found = next((outer[name] for name in envelope.codes if outer.get(name) is not None), None)
     if found is None and envelope.flat:
         return 0
-    if envelope.flat and isinstance(found, str) and len(found) < 12 and found.lstrip("-").isdecimal():  # noqa: PLR2004
+    if envelope.flat and isinstance(found, str) and _CODE_AS_TEXT.fullmatch(found):
         found = int(found)
     if type(found) is not int or abs(found) >= _BIGGEST:
         raise Malformed(f"{envelope.codes[0]} 缺失或类型不对")
@@ -92,7 +95,7 @@ def _object(body: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
 def _convert(call: Call[R], payload: Mapping[str, Any]) -> R:
     kind: Any = call.reply_type
     if kind is type(None):
-        return None  # type: ignore[return-value]
+        return cast("R", None)
     try:
         plain = without_nulls(payload)
         if issubclass(kind, Reply):

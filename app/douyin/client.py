@@ -5,13 +5,14 @@ from __future__ import annotations
 import email.utils
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 import requests
@@ -32,6 +33,7 @@ _RECORD_LIMIT = 2_000
 _VALUE_LIMIT = 500
 _RESENDS = 2
 _CONNECT_TIMEOUT = 5.0
+_WAIT = re.compile(r"[0-9]{1,8}")
 _OK, _TOO_MANY, _SERVER_ERROR = 200, 429, 500
 
 
@@ -240,7 +242,7 @@ class Douyin:
             raise NoAnswer(f"抖音服务器故障（HTTP {found.status}）")
         if _is_file(call, found):
             trace.err_no, trace.answer = 0, f"<{len(found.raw)} bytes>"
-            return found.raw  # type: ignore[return-value]
+            return cast("R", found.raw)
         return _read(call, found, trace)
 
     def _record(self, call: Call[Any], request: _Request, trace: _Trace) -> None:
@@ -401,7 +403,7 @@ def _is_file(call: Call[Any], found: _Answer) -> bool:
 
 def _retry_after(header: str | None) -> float:
     """Seconds to wait, from either form of the header: 1 to 600, 10 when unreadable."""
-    if header and len(header) < 9 and header.strip().isdecimal():  # noqa: PLR2004
+    if header and _WAIT.fullmatch(header.strip()):
         return float(min(max(int(header), 1), 600))
     try:
         when = email.utils.parsedate_to_datetime(header or "")

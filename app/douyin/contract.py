@@ -221,7 +221,7 @@ class Call(Generic[R]):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.reply_type = get_args(cls.__orig_bases__[0])[0]  # type: ignore[attr-defined]
+        cls.reply_type = get_args(vars(cls)["__orig_bases__"][0])[0]
         dataclass(frozen=True, kw_only=True, repr=False)(cls)
 
     def __repr__(self) -> str:

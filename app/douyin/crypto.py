@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 MAX_BYTES = 2**20
 
 _KEY_LENGTH, _BLOCK, _RANDOM, _WORD = 43, 16, 32, 4
+_LONGEST_PAD = 32
+_UNIX_SECONDS = re.compile(r"[0-9]{1,12}")
 _FIELDS = ("Nonce", "TimeStamp", "Encrypt", "MsgSignature")
 
 
@@ -130,7 +133,7 @@ def _key(aes_key: str) -> bytes:
 
 
 def _fresh(timestamp: str, now: datetime, window: int) -> bool:
-    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):  # noqa: PLR2004
+    if not _UNIX_SECONDS.fullmatch(timestamp):
         return False
     return abs(now.timestamp() - int(timestamp)) <= window
 
@@ -142,7 +145,7 @@ def _unwrap(encrypt: str, key: bytes, appid: str) -> tuple[bytes, Reason | None]
     decryptor = Cipher(algorithms.AES256(key), modes.CBC(key[:_BLOCK])).decryptor()
     plain = decryptor.update(cipher_text or bytes(4 * _BLOCK)) + decryptor.finalize()
     pad = plain[-1]
-    evenly = 1 <= pad <= 32 and hmac.compare_digest(plain[-pad:], bytes([pad]) * pad)  # noqa: PLR2004
+    evenly = 1 <= pad <= _LONGEST_PAD and hmac.compare_digest(plain[-pad:], bytes([pad]) * pad)
     fault = fault or (None if evenly else Reason.PADDING)
     start = _RANDOM + _WORD
     length = int.from_bytes(plain[_RANDOM:start], "big")

@@ -57,7 +57,7 @@ class _Connection(HTTPConnection):
     response_class = _Response
 
     def send(self, data: Any) -> None:
-        _renew(self.sock)
+        _allow_all(self.sock)
         super().send(data)
 
 
@@ -65,12 +65,12 @@ class _SecureConnection(HTTPSConnection):
     response_class = _Response
 
     def send(self, data: Any) -> None:
-        _renew(self.sock)
+        _allow_all(self.sock)
         super().send(data)
 
 
-def _renew(sock: Any) -> None:
-    """A kept connection still has the time-out of the last read of the call before."""
+def _allow_all(sock: Any) -> None:
+    """Sending may take all that is left; the library would allow it the time for connecting only."""
     if sock is not None:
         sock.settimeout(max(remaining(), 0.001))
 

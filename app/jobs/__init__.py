@@ -20,7 +20,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.database import reading
 from app.errors import Refused
 from app.jobs import dispatch, housekeeping, sync, tokens
 from app.models import JobRun
@@ -155,4 +154,4 @@ def init_app(app: Flask) -> None:
     app.extensions.setdefault("inbound_wakers", [])
 
 
-__all__ = ["SCHEDULE", "Job", "last_runs", "next_slot", "reading", "run_job", "run_now", "run_scheduler", "start_embedded"]
+__all__ = ["SCHEDULE", "Job", "last_runs", "next_slot", "run_job", "run_now", "run_scheduler", "start_embedded"]

@@ -64,7 +64,7 @@ class Dispatcher:
             self.woken.wait(0.05)
             self.woken.clear()
             return 1
-        with reading(), app_scope(self.app, PLATFORM) as session:
+        with app_scope(self.app, PLATFORM) as session, reading():
             found = due(session, free + len(self.in_hand))
         with self.guard:
             fresh = [run_id for run_id in found if run_id not in self.in_hand][:free]

@@ -43,7 +43,7 @@ def _each(app: Flask, ids: Iterable[int], work: Callable[[Flask, int], str]) -> 
 
 def _ids(app: Flask, *conditions: object) -> list[int]:
     statement = select(MiniProgram.id).where(MiniProgram.state == AuthorizationState.AUTHORIZED, *conditions)  # type: ignore[arg-type]
-    with reading(), app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         return list(session.scalars(statement.order_by(MiniProgram.poll_at).limit(MOST_A_SLOT)))
 
 
@@ -67,7 +67,7 @@ def info(app: Flask) -> str:
 
 def templates(app: Flask) -> str:
     """Templates and drafts of every active third-party app."""
-    with reading(), app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         ids = list(session.scalars(select(ThirdPartyApp.id).where(ThirdPartyApp.active)))
     return _each(app, ids, template.sync)
 

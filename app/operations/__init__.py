@@ -20,6 +20,7 @@ from flask import Flask, current_app
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from app.database import reading
 from app.errors import Refused
 from app.extensions import db
 from app.models.base import utcnow
@@ -308,7 +309,7 @@ def wait_for(app: Flask, run_id: int, seconds: float) -> RunState:
     """Wait until a run is over or its time is up; the state it then has."""
     deadline = time.monotonic() + seconds
     while True:
-        with app_scope(app, PLATFORM) as session:
+        with app_scope(app, PLATFORM) as session, reading():
             state: RunState = session.execute(select(OperationRun.state).where(OperationRun.id == run_id)).scalar_one()
         if state in {RunState.SUCCEEDED, RunState.FAILED} or time.monotonic() >= deadline:
             return state

@@ -34,7 +34,7 @@ class ConsoleView(ModelView):
 
     include_route_methods = READ
     noun = ""  # what one row is called
-    list_columns: ClassVar[list[str]]
+    list_columns: ClassVar[Any]
     show_sections: ClassVar[list[tuple[str, list[str]]]] = []
     quick_columns: ClassVar[list[str]] = []
     choices: ClassVar[dict[str, Mapping[Any, str]]] = {}  # words of text columns that hold a state

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from flask import abort, current_app, flash, jsonify, redirect, request, url_for
-from flask_appbuilder import BaseView, expose
-from flask_login import current_user
+from flask_appbuilder import BaseView, expose, has_access
+from flask_appbuilder.security.decorators import permission_name
 from flask_wtf import FlaskForm
 from markupsafe import Markup
 from sqlalchemy import func, select
 
-from app import operations
 from app.errors import Refused
 from app.extensions import db
 from app.models import MiniProgram, OperationRun, RunState, Template
 from app.models.operation import RUN_WORDS, Door
 from app.operations import OPERATIONS, Operation
-from app.roles import may_operate
-from app.security import current_actor
+from app import operations, roles
+from app.security import current_actor, current_role_names
+from app.tenancy import scope_of
 from app.views import cells
 from app.views.forms import as_text, attach, given_params, params_form
 from app.views.interface import filters_from, parse_key
@@ -60,6 +61,11 @@ class OperationActions:
         return [(title, url) for title, url, _danger in self.operation_links(row)]
 
 
+def may_operate(name: str) -> bool:
+    """Whether the user may do an operation."""
+    return roles.may_operate(current_role_names(), name, bool(current_app.config["OWNERS_MAY_SUBMIT"]))
+
+
 def operate_url(name: str, *ids: int) -> str:
     """The page that confirms an operation on some rows."""
     return url_for("OperateView.operate", name=name) + "?" + urlencode([("ids", key) for key in ids])
@@ -95,7 +101,7 @@ def target_of(op: Operation, values: Any) -> Target:
     if not ids or None in keys or len(ids) > MOST_PICKED:
         abort(404)
     known = set(db.session.scalars(select(op.on.id).where(op.on.id.in_(ids))))
-    if known != set(ids):
+    if known != set(ids) or (len(ids) > 1 and scope_of(db.session()).is_merchant):
         abort(404)
     return Target(op, ids, [("ids", str(key)) for key in ids], all_matching=False)
 
@@ -119,8 +125,6 @@ def _list_view(op: Operation, name: str) -> Any:
 
 
 def _allowed(name: str) -> Operation:
-    if not current_user.is_authenticated:
-        abort(redirect(url_for("AuthDBView.login", next=request.full_path)))
     op = OPERATIONS.get(name)
     if op is None:
         abort(404)
@@ -131,8 +135,6 @@ def _allowed(name: str) -> Operation:
 
 def _choices(op: Operation, row: Any) -> dict[str, list[tuple[str, str]]]:
     """The options of the parameters that have some: a list in the metadata, or the name of a source here."""
-    import dataclasses  # noqa: PLC0415
-
     found = {}
     for item in dataclasses.fields(op.params):
         source = item.metadata.get("choices")
@@ -156,6 +158,7 @@ class OperateView(BaseView):
     default_view = "operate"
 
     @expose("/<name>", methods=["GET"])
+    @has_access
     def operate(self, name: str) -> Any:
         op = _allowed(name)
         target = target_of(op, request.args)
@@ -167,6 +170,7 @@ class OperateView(BaseView):
         return self._page(op, target, form, shown)
 
     @expose("/<name>", methods=["POST"])
+    @has_access
     def perform(self, name: str) -> Any:
         op = _allowed(name)
         target = target_of(op, request.form)
@@ -201,7 +205,7 @@ class OperateView(BaseView):
         run = operations.request(db.session, op.name, row, actor=current_actor(), door=Door.ROW, **given)
         run_id = run.id
         operations.wait_for(current_app._get_current_object(), run_id, WAIT_SECONDS)  # type: ignore[attr-defined]
-        db.session.expire_all()
+        db.session.rollback()  # a new look: the worker wrote in a transaction of its own
         run = db.session.get_one(OperationRun, run_id)
         if not run.is_over:
             return redirect(run_url(run_id))
@@ -282,6 +286,8 @@ class BatchView(BaseView):
     default_view = "batch"
 
     @expose("/<batch_id>", methods=["GET"])
+    @has_access
+    @permission_name("show")
     def batch(self, batch_id: str) -> Any:
         runs = self._view()
         counts = batch_counts(batch_id)
@@ -297,6 +303,7 @@ class BatchView(BaseView):
         )  # fmt: skip
 
     @expose("/<batch_id>/progress", methods=["GET"])
+    @has_access
     def progress(self, batch_id: str) -> Any:
         self._view()
         counts = batch_counts(batch_id)
@@ -305,6 +312,7 @@ class BatchView(BaseView):
         return jsonify(counts={str(state): count for state, count in counts.items()}, over=batch_over(counts))
 
     @expose("/<batch_id>/retry", methods=["POST"])
+    @has_access
     def retry(self, batch_id: str) -> Any:
         self._view()
         failed = list(db.session.scalars(self._rows(batch_id, str(RunState.FAILED)).limit(None)))
@@ -326,8 +334,6 @@ class BatchView(BaseView):
 
     def _view(self) -> Any:
         view = _view_named("OperationRunView")
-        if not current_user.is_authenticated:
-            abort(redirect(url_for("AuthDBView.login", next=request.full_path)))
         return view if view.may("list") else abort(403)
 
     def _rows(self, batch_id: str, state: str) -> Any:

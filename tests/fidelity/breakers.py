@@ -99,7 +99,14 @@ def _bad_template(bench: Bench, call: Prepared) -> None:
 
 def _full_list(bench: Bench, call: Prepared) -> None:
     while call.send(bench).json().get("err_no", 0) == 0:
-        if len(bench.sandbox.get("/api/tpapp/v2/template/get_tpl_list/", bench.provider.v2)["data"]["template_list"]) >= 200:
+        if (
+            len(
+                bench.sandbox.get("/api/tpapp/v2/template/get_tpl_list/", bench.provider.v2)["data"][
+                    "template_list"
+                ]
+            )
+            >= 200
+        ):
             return
 
 
@@ -255,7 +262,12 @@ _REVOKE = ("revoke_audit", "revoke_audit_v1")
 _ROLLBACK = ("rollback_version", "rollback_version_v1")
 _SUBMIT = ("submit_audit", "submit_audit_v2_old", "submit_audit_v1", "submit_audit_v1_old")
 _AUTHORIZER = ("get_authorizer_access_token", "get_authorizer_access_token_v1")
-_WEBHOOK = ("webhook_reset_secret", "webhook_save_callback_url", "webhook_list_events", "webhook_update_events")
+_WEBHOOK = (
+    "webhook_reset_secret",
+    "webhook_save_callback_url",
+    "webhook_list_events",
+    "webhook_update_events",
+)
 _ADD = ("add_template", "add_template_v1")
 _NO_TEMPLATE = ("delete_template", "delete_template_v1", "upload_code", "upload_code_v1")
 
@@ -270,11 +282,20 @@ _GROUPS: tuple[tuple[tuple[str, ...], dict[int, Breaker]], ...] = (
     (_REVOKE, {11601: _revoked_audit, 11603: _decided}),
     (_RELEASE, {11402: _no_version, 11403: _still_in_audit}),
     (_ROLLBACK, {10003: _rolled_back_long_ago, 11501: _just_rolled_back}),
-    (("censor_image_v1",), {1: _no_image, 2: _bad_body_token, 3: _field("image", "https://example.com/missing.png")}),
-    (_WEBHOOK, {11009: _unknown_query, 28001007: _missing_header_field, 15006: _no_secret, 15002: _secret_only}),
+    (
+        ("censor_image_v1",),
+        {1: _no_image, 2: _bad_body_token, 3: _field("image", "https://example.com/missing.png")},
+    ),
+    (
+        _WEBHOOK,
+        {11009: _unknown_query, 28001007: _missing_header_field, 15006: _no_secret, 15002: _secret_only},
+    ),
     (("webhook_save_callback_url",), {28001007: _bodyless, 15001: _silent_console}),
     (("webhook_update_events",), {28001007: _bodyless}),
-    (("webhook_update_events",), {15003: _events("", 1), 15004: _events("nobody_knows", 1), 15005: _events("example_event", 7)}),
+    (
+        ("webhook_update_events",),
+        {15003: _events("", 1), 15004: _events("nobody_knows", 1), 15005: _events("example_event", 7)},
+    ),
     (
         ("open_authorize_page",),
         {

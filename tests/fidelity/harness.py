@@ -32,9 +32,12 @@ class Sandbox:
 
     def __init__(self, *arguments: str, port: int = 0) -> None:
         self.port = port or free_port()
+        self.seed = 1
         self.base = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "sandbox", "--port", str(self.port), *arguments]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         self.http = requests.Session()
         self.http.trust_env = False
         self._wait()
@@ -64,7 +67,9 @@ class Sandbox:
         return found
 
     def reset(self) -> None:
-        self.control("reset")
+        """Another seed each time: what a former test still has under way cannot be taken for this one's."""
+        self.seed += 1
+        self.control("reset", seed=self.seed)
         self.control("settings", audit_seconds=20)
 
     def journal(self, since: int = 0) -> list[Row]:
@@ -96,7 +101,9 @@ def _header(token: str) -> dict[str, str]:
 class Provider:
     """A third-party app with its ticket and tokens: what a console holds."""
 
-    def __init__(self, sandbox: Sandbox, *, ticket: str, appid: str = COMPONENT, secret: str = SECRET) -> None:
+    def __init__(
+        self, sandbox: Sandbox, *, ticket: str, appid: str = COMPONENT, secret: str = SECRET
+    ) -> None:
         self.sandbox = sandbox
         self.appid = appid
         self.secret = secret
@@ -123,9 +130,7 @@ class Provider:
 
     def code(self, appid: str, permissions: tuple[int, ...] = (1, 2, 3)) -> str:
         """The merchant consents; the code as the redirect would carry it."""
-        self.sandbox.control(
-            "thirdparty", appid=self.appid, auth_domain=AUTH_DOMAIN
-        )
+        self.sandbox.control("thirdparty", appid=self.appid, auth_domain=AUTH_DOMAIN)
         url = self.sandbox.control(
             "consent", link=self.link(redirect_uri=REDIRECT), appid=appid, permissions=list(permissions)
         )["redirect_url"]
@@ -201,7 +206,12 @@ class Merchant:
 
     def upload_body(self, version: str = "1.0.0", **more: Any) -> Row:
         ext = json.dumps({"extEnable": True, "extAppid": self.appid, "ext": {"shop_id": "8"}})
-        body = {"template_id": self.provider.template(), "user_version": version, "user_desc": "说明", "ext_json": ext}
+        body = {
+            "template_id": self.provider.template(),
+            "user_version": version,
+            "user_desc": "说明",
+            "ext_json": ext,
+        }
         return {**body, **more}
 
     def upload(self, version: str = "1.0.0", **more: Any) -> Any:

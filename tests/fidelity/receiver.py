@@ -42,13 +42,13 @@ def unseal(encrypted: str, aes_key: str, *, iv_from_text: bool = False) -> tuple
 class Receiver:
     """`events` holds what arrived and opened; `refused` what did not. `reply` is what it answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.events: list[dict[str, Any]] = []
         self.refused: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.reply = b"success"
         self.echo_challenge = True
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

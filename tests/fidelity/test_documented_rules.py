@@ -122,7 +122,9 @@ def test_generations_do_not_mix(bench: Bench) -> None:
     assert sandbox.get("/openapi/v1/microapp/package/audit_hosts", **hosts)["errno"] == 40020
 
 
-@proves(("get_component_access_token", "the path works without the trailing slash in the official curl sample"))
+@proves(
+    ("get_component_access_token", "the path works without the trailing slash in the official curl sample")
+)
 def test_path_without_last_slash(bench: Bench) -> None:
     assert bench.provider.component("/openapi/v2/auth/tp/token").startswith("clt.")
 
@@ -189,7 +191,9 @@ def test_old_refresh_wipes_both_tokens(bench: Bench) -> None:
 )
 def test_retrieved_code_is_pushed_too_and_needs_an_authorisation(bench: Bench) -> None:
     code = bench.merchant.retrieve()
-    told = wait_for(lambda: [e for e in bench.receiver.named("UPDATE_AUTHORIZED") if e["AuthorizationCode"] == code])
+    told = wait_for(
+        lambda: [e for e in bench.receiver.named("UPDATE_AUTHORIZED") if e["AuthorizationCode"] == code]
+    )
     assert bench.validator.event({k: v for k, v in told[0].items() if not k.startswith("_")}) == []
     bench.control("revoke", appid=bench.merchant.appid)
     answer = prepare(bench, "retrieve_auth_code").send(bench).json()
@@ -336,7 +340,9 @@ def test_audit_from_submit_to_result(bench: Bench) -> None:
     assert merchant.submit()["err_no"] == 11303
     assert merchant.release()["err_no"] == 11403
     merchant.decide({"toutiao": "reject"}, "页面空白")
-    (event,) = wait_for(lambda: [e for e in bench.receiver.named("PACKAGE_AUDIT") if e["AppId"] == merchant.appid])
+    (event,) = wait_for(
+        lambda: [e for e in bench.receiver.named("PACKAGE_AUDIT") if e["AppId"] == merchant.appid]
+    )
     assert [row["status"] for row in event["AuditResults"]] == [1, 0]
     assert bench.validator.event({k: v for k, v in event.items() if not k.startswith("_")}) == []
     audit = merchant.versions()["audit"]
@@ -344,7 +350,9 @@ def test_audit_from_submit_to_result(bench: Bench) -> None:
     assert audit["reason_detail"] == {"今日头条": ["页面空白"]}
     assert merchant.submit()["err_no"] == 11301
     bench.control("advance", seconds=11)
-    old = bench.sandbox.post("/openapi/v2/microapp/package/audit", "", {"hostNames": ["douyin"]}, **merchant.old())
+    old = bench.sandbox.post(
+        "/openapi/v2/microapp/package/audit", "", {"hostNames": ["douyin"]}, **merchant.old()
+    )
     assert old == {"errno": 0, "message": "success"}
 
 
@@ -358,7 +366,11 @@ def test_revoked_audit(bench: Bench) -> None:
 
 
 _NO_BODY = [
-    *(f"{name}{end}" for name in ("revoke_audit", "release_version", "rollback_version") for end in ("", "_v1"))
+    *(
+        f"{name}{end}"
+        for name in ("revoke_audit", "release_version", "rollback_version")
+        for end in ("", "_v1")
+    )
 ]
 
 
@@ -422,9 +434,7 @@ def test_image_check_takes_both_tokens(bench: Bench) -> None:
     assert _ok(call.send(bench).json())
 
 
-@proves(
-    ("code_to_session", "the table marks code as required, yet a live client sends anonymous_code alone")
-)
+@proves(("code_to_session", "the table marks code as required, yet a live client sends anonymous_code alone"))
 def test_anonymous_code_alone(bench: Bench) -> None:
     path, body = "/api/apps/v1/microapp/code2session/", {"anonymous_code": str(time.monotonic_ns())}
     answer = bench.sandbox.post(path, bench.merchant.v2, body)

@@ -38,5 +38,11 @@ def test_validator_sees_what_is_wrong(bench: Bench) -> None:
 
     problems = "\n".join(bench.validator.check(row))
 
-    for words in ("query extra: not documented", "nonsense", "a clt. token is wanted", "surprise", "data/link"):
+    for words in (
+        "query extra: not documented",
+        "nonsense",
+        "a clt. token is wanted",
+        "surprise",
+        "data/link",
+    ):
         assert words in problems

@@ -1,0 +1,132 @@
+"""Users: made, given another password, disabled. Whatever ends a credential ends its sessions and tokens too.
+
+Every function works in the session it is given and leaves the commit to its caller.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from flask_appbuilder.security.sqla.models import Role
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app import passwords, throttle, websession
+from app.errors import Refused
+from app.models.audit import record
+from app.models.base import utcnow
+from app.models.merchant import Merchant
+from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ConsoleUser
+from app.roles import ADMIN
+
+USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{1,63}")
+
+
+def checked_user_name(user_name: str) -> str:
+    """A user name as it is stored; Refused when it has the wrong form."""
+    user_name = user_name.strip().lower()
+    if not USER_NAME.fullmatch(user_name):
+        raise Refused("用户名应为 2 至 64 位字母、数字或 . _ @ -，以字母或数字开头", field="username")
+    return user_name
+
+
+def check_roles(role_names: Collection[str], merchant: Merchant | None) -> None:
+    """Refuse roles of the wrong face: a platform user has no merchant, a merchant's user always has one."""
+    allowed = PLATFORM_ROLES if merchant is None else MERCHANT_ROLES
+    if not role_names or not set(role_names) <= set(allowed):
+        raise Refused("请至少选择一个角色" if not role_names else "所选角色不适用于此账号", field="roles")
+
+
+def find_roles(session: Session, role_names: Collection[str]) -> list[Any]:
+    return list(session.scalars(select(Role).where(Role.name.in_(role_names))))
+
+
+def create_user(
+    session: Session,
+    user_name: str,
+    role_names: Collection[str],
+    *,
+    merchant: Merchant | None = None,
+    full_name: str = "",
+    email: str = "",
+    password: str | None = None,
+) -> tuple[ConsoleUser, str]:
+    """A new user and its password; one that is made here must be changed at the first log-in."""
+    user_name = checked_user_name(user_name)
+    check_roles(role_names, merchant)
+    if session.scalars(select(ConsoleUser.id).where(ConsoleUser.username == user_name)).first() is not None:
+        raise Refused(f"用户名「{user_name}」已被使用：请换一个", field="username")
+    chosen = password if password is not None else passwords.new_password()
+    passwords.check_password_strength(chosen, user_name)
+    user = ConsoleUser(
+        username=user_name,
+        first_name=full_name.strip() or user_name,
+        last_name="",
+        email=email.strip() or f"{user_name}@localhost.invalid",  # FAB wants one, and each its own
+        active=True,
+        password=passwords.hash_password(chosen),
+        password_changed_at=utcnow(),
+        must_change_password=password is None,
+        merchant_id=merchant.id if merchant is not None else None,
+    )
+    user.roles = find_roles(session, role_names)
+    session.add(user)
+    session.flush()
+    return user, chosen
+
+
+def end_credentials(session: Session, user: ConsoleUser, *, keep: str | None = None) -> None:
+    """End the user's sessions (but the one named by its hash) and every token given out so far."""
+    user.credential_generation = (user.credential_generation or 0) + 1
+    websession.end_all(session, user.id, but=keep)
+
+
+def set_password(session: Session, user: ConsoleUser, password: str, *, must_change: bool, keep: str | None = None) -> None:
+    """Store a password that has been checked; other sessions and tokens end."""
+    user.password = passwords.hash_password(password)
+    user.password_changed_at = utcnow()
+    user.must_change_password = must_change
+    end_credentials(session, user, keep=keep)
+
+
+def change_own_password(session: Session, user: ConsoleUser, old: str, new: str, *, keep: str | None, address: str) -> None:
+    """A user's own change: the old password is asked (and guesses are counted), the other sessions end."""
+    attempt = throttle.begin(session, f"change:{user.username}", address)
+    if not passwords.matches(old, user.password):
+        raise Refused("当前密码不正确", field="old_password")
+    throttle.forgive(session, attempt)
+    if passwords.matches(new, user.password):
+        raise Refused("新密码与当前密码相同：请换一个", field="password")
+    passwords.check_password_strength(new, user.username)
+    set_password(session, user, new, must_change=False, keep=keep)
+    record(session, "password_change", subject=user)
+
+
+def reset_password(session: Session, user: ConsoleUser) -> str:
+    """A new password by someone else's hand, shown once and to be changed at the next log-in."""
+    password = passwords.new_password()
+    set_password(session, user, password, must_change=True)
+    throttle.forgive_user(session, user.username)
+    record(session, "password_reset", subject=user)
+    return password
+
+
+def set_active(session: Session, user: ConsoleUser, *, active: bool) -> None:
+    """Enable or disable; a disabled user's sessions and tokens end at once. Refused for the last administrator."""
+    if not active:
+        check_not_last_admin(session, user)
+        end_credentials(session, user)
+    user.active = active
+
+
+def check_not_last_admin(session: Session, user: ConsoleUser) -> None:
+    """Refused when nobody could administer the platform without this user."""
+    if ADMIN not in user.role_names:
+        return
+    others = select(func.count()).select_from(ConsoleUser).where(
+        ConsoleUser.roles.any(Role.name == ADMIN), ConsoleUser.active.is_(True), ConsoleUser.id != user.id
+    )
+    if not session.scalar(others):
+        raise Refused("这是最后一个可用的平台管理员：请先为他人授予该角色", field="roles")

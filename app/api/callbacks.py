@@ -1,0 +1,76 @@
+"""The two addresses Douyin pushes to, and the page a merchant's browser comes back to after consenting."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+import structlog
+from flask import Blueprint, Flask, Response, current_app, make_response, render_template, request
+
+from app.database import set_reading
+from app.extensions import csrf
+from app.operations import inbound, onboarding
+
+log = structlog.get_logger(__name__)
+bp = Blueprint("callbacks", __name__, url_prefix="/douyin")
+
+
+def _app() -> Flask:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
+
+
+@bp.post("/callback/<component_appid>/authorization")
+def authorization(component_appid: str) -> Response:
+    """授权事件接收 URL."""
+    return _receive(component_appid, "authorization")
+
+
+@bp.post("/callback/<component_appid>/message")
+def message(component_appid: str) -> Response:
+    """消息与事件接收 URL."""
+    return _receive(component_appid, "message")
+
+
+def _receive(component_appid: str, receiver: str) -> Response:
+    """`success` only after the push is stored; every refusal is the same empty 403; 503 when it cannot be stored."""
+    remote = request.remote_addr or ""
+    raw = request.stream.read(inbound.LIMIT + 1)
+    try:
+        if len(raw) > inbound.LIMIT:
+            inbound.refuse(_app(), component_appid, receiver, remote, request.content_length or len(raw))
+            return Response(status=403)
+        if not inbound.receive(_app(), component_appid, receiver, raw, remote):
+            return Response(status=403)
+    except inbound.NotStored as problem:
+        log.error("push_not_stored", receiver=receiver, error=type(problem.__cause__).__name__)
+        return Response(status=503)
+    return Response("success", mimetype="text/plain")
+
+
+@bp.get("/authorized/<state>")
+def authorized(state: str) -> Response:
+    """Where the merchant's browser lands, without a log-in, with the authorisation code in the query."""
+    set_reading(False)  # a GET that writes: the link is used up and tokens are stored
+    if request.method != "GET":
+        return Response(status=204)  # a look ahead (HEAD) must not use the link up
+    state, code = _code(state)
+    found = onboarding.complete(_app(), state, code)
+    page = make_response(render_template("authorized.html", outcome=found), found.status)
+    page.headers["Cache-Control"] = "no-store"
+    page.headers["Referrer-Policy"] = "no-referrer"
+    return page
+
+
+def _code(state: str) -> tuple[str, str]:
+    """State and code. How Douyin joins its query is not documented: it may also have put `&` where `?` belongs."""
+    state, _, rest = state.partition("&")
+    joined = dict(parse_qsl(rest))
+    code = request.args.get("authorization_code") or joined.get("authorization_code", "")
+    return state[:512], code[:4096]
+
+
+def register(app: Flask) -> None:
+    """Attach the addresses. Pushes carry no CSRF token: their signature stands for it."""
+    csrf.exempt(bp)
+    app.register_blueprint(bp)

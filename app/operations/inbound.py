@@ -1,0 +1,351 @@
+"""Pushes: verified and stored within the request; done afterwards, once, in order per app, with a verdict each."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from flask import Flask
+from sqlalchemy import and_, case, delete, exists, func, or_, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session, aliased
+
+from app.database import reading
+from app.douyin.crypto import PushRefused, Reason, verify_and_decrypt
+from app.douyin.errors import clean
+from app.douyin.inbound import InboundMessage, MalformedEvent, UnknownEvent, parse
+from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
+from app.models import InboundEvent, InboundState, MiniProgram, RefusedPush, ThirdPartyApp
+from app.models.base import utcnow
+from app.operations.events import HANDLERS, URGENT, Later, Push, Result
+from app.operations.exchange import note
+from app.operations.own_session import own_session
+from app.redaction import redact_mapping
+from app.secrets import keyring
+from app.tenancy import PLATFORM, app_scope
+
+log = structlog.get_logger(__name__)
+
+LIMIT = 64 * 1024  # bytes of a push
+KEPT_REFUSALS = 100
+MOST_ATTEMPTS = 12
+AT_ONCE = 8
+A_ROUND = 32
+_TEXT_LIMIT = 500
+_PASSING = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER})
+_OPEN = (InboundState.RECEIVED, InboundState.PROCESSING)
+# Stands in for an unknown receiver's settings, so that the work, and with it the time, is the same.
+_NOBODY = ("x" * 32, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", secrets.token_hex(8))
+
+
+class NotStored(Exception):
+    """A genuine push that could not be written: it must not be acknowledged."""
+
+
+# Within the request
+
+
+def receive(app: Flask, component_appid: str, receiver: str, raw: bytes, remote: str) -> bool:
+    """Verify, decrypt and store one push. False: refused, and counted. Raises NotStored when the database fails.
+
+    `receiver` is authorization or message. Nothing else is done here but to wake the worker.
+    """
+    try:
+        owner = _settings_of(app, component_appid)
+        event = _verified(app, owner, component_appid, raw)
+    except PushRefused as refused:
+        _note_refusal(app, component_appid, receiver, refused.reason, remote, len(raw))
+        return False
+    except SQLAlchemyError as problem:
+        raise NotStored from problem
+    try:
+        _insert(app, int(owner[0]), receiver, event)
+    except SQLAlchemyError as problem:
+        raise NotStored from problem
+    for wake in app.extensions.get("inbound_wakers", []):
+        wake()
+    return True
+
+
+def refuse(app: Flask, component_appid: str, receiver: str, remote: str, size: int) -> None:
+    """Count a push that is too big to be looked at."""
+    _note_refusal(app, component_appid, receiver, Reason.SIZE, remote, size)
+
+
+def _settings_of(app: Flask, component_appid: str) -> tuple[int, str, str]:
+    """Id, token and key of the receiver; id 0 and stand-ins when there is no such one."""
+    with reading(), app_scope(app, PLATFORM) as session:
+        owner = session.scalar(select(ThirdPartyApp).where(ThirdPartyApp.appid == component_appid[:64]))
+        if owner is None or not owner.token or not owner.aes_key:
+            return 0, _NOBODY[0], _NOBODY[1]
+        return owner.id, owner.token, owner.aes_key
+
+
+def _verified(app: Flask, owner: tuple[int, str, str], component_appid: str, raw: bytes) -> dict[str, Any]:
+    owner_id, token, aes_key = owner
+    event = verify_and_decrypt(
+        raw,
+        token=token,
+        aes_key=aes_key,
+        appid=component_appid if owner_id else _NOBODY[2],
+        now=utcnow(),
+        window=int(app.config["CALLBACK_WINDOW"]),
+        max_bytes=LIMIT,
+    )
+    if not owner_id:
+        raise PushRefused(Reason.APPID)
+    return event
+
+
+def _insert(app: Flask, owner_id: int, receiver: str, event: dict[str, Any]) -> None:
+    text = msgspec.json.encode(event, order="deterministic").decode()
+    name, appid = _short(event.get("Event")), _short(event.get("AppId"))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    parts = (str(owner_id), name, appid, str(event.get("EventTime", "")), digest)
+    with own_session(app) as session:
+        key = keyring().fingerprint("\n".join(parts))
+        row = InboundEvent(
+            unique_key=key,
+            third_party_app_id=owner_id,
+            receiver=receiver,
+            event=name,
+            appid=appid,
+            event_at=_time_of(event),
+            summary=_summary(event),
+        )
+        row.payload = text
+        session.add(row)
+        try:
+            session.commit()
+        except IntegrityError:
+            # The same push again: Douyin repeats what it believes unanswered.
+            session.rollback()
+            again = update(InboundEvent).where(InboundEvent.unique_key == key)
+            session.execute(again.values(copies=InboundEvent.copies + 1))
+            session.commit()
+
+
+def _short(value: object) -> str:
+    return clean(value)[:64] if isinstance(value, str) else ""
+
+
+def _time_of(event: Mapping[str, Any]) -> datetime | None:
+    try:
+        return parse(event).at
+    except MalformedEvent:
+        return None
+
+
+def _summary(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The event for people: secrets masked, long texts cut."""
+    shown: dict[str, Any] = _cut(redact_mapping(event))
+    return shown
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_cut(str(key)): _cut(item) for key, item in list(value.items())[:50]}
+    if isinstance(value, list):
+        return [_cut(item) for item in value[:50]]
+    if isinstance(value, str):
+        text = value.replace("\x00", " ")
+        return f"{text[:_TEXT_LIMIT]}…" if len(text) > _TEXT_LIMIT else text
+    return value
+
+
+def _note_refusal(app: Flask, component_appid: str, receiver: str, reason: Reason, remote: str, size: int) -> None:
+    """The newest hundred are kept; the newest id is their count. A failing database changes no answer."""
+    try:
+        with own_session(app) as session:
+            row = RefusedPush(
+                component_appid=clean(component_appid)[:64],
+                receiver=receiver,
+                reason=str(reason),
+                remote=remote[:64],
+                size=size,
+            )
+            session.add(row)
+            session.flush()
+            session.execute(delete(RefusedPush).where(RefusedPush.id <= row.id - KEPT_REFUSALS))
+            session.commit()
+    except SQLAlchemyError as problem:
+        log.warning("refused_push_not_noted", error=type(problem).__name__)
+
+
+def refused_count(session: Session) -> int:
+    """How many pushes were ever refused."""
+    return session.scalar(select(func.max(RefusedPush.id))) or 0
+
+
+# Afterwards
+
+
+def process_due(app: Flask, limit: int = 500) -> int:
+    """Process what is due, tickets and revocations first; gives how many were done with, whatever the verdict."""
+    done = 0
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="inbound") as pool:
+        while done < limit:
+            ids = _due(app, min(A_ROUND, limit - done))
+            if not ids:
+                break
+            worked = sum(pool.map(lambda event_id: process(app, event_id), ids))
+            if not worked:
+                break  # others have them
+            done += worked
+    return done
+
+
+def _due(app: Flask, limit: int) -> list[int]:
+    now = utcnow()
+    older = aliased(InboundEvent)
+    waits = exists(
+        select(older.id).where(
+            older.appid == InboundEvent.appid,
+            older.third_party_app_id == InboundEvent.third_party_app_id,
+            older.id < InboundEvent.id,
+            older.state.in_(_OPEN),
+        )
+    )
+    urgent = InboundEvent.event.in_(URGENT)
+    statement = (
+        select(InboundEvent.id)
+        .where(_claimable(now), or_(InboundEvent.appid == "", urgent, ~waits))
+        .order_by(case((urgent, 0), else_=1), InboundEvent.id)
+        .limit(limit)
+    )
+    with reading(), app_scope(app, PLATFORM) as session:
+        return list(session.scalars(statement))
+
+
+def _claimable(now: datetime) -> Any:
+    return or_(
+        and_(InboundEvent.state == InboundState.RECEIVED, InboundEvent.not_before <= now),
+        and_(InboundEvent.state == InboundState.PROCESSING, InboundEvent.lease_until < now),
+    )
+
+
+def process(app: Flask, event_id: int) -> bool:
+    """Work on one event if it is free; False when another worker has it."""
+    push = _claim(app, event_id)
+    if push is None:
+        return False
+    try:
+        result = _handle(app, push)
+    except Later as later:
+        _postpone(app, push, str(later), later.seconds, counted=False)
+    except DouyinError as error:
+        text = f"{error.message} {error.advice}".strip()
+        if error.kind in _PASSING:
+            _postpone(app, push, text, error.retry_after or _pause(push))
+        else:
+            _close(app, push, Result(InboundState.FAILED, text))
+    except (NoAnswer, Refused) as error:
+        _postpone(app, push, error.message, _pause(push))
+    except Exception as fault:
+        log.exception("inbound_fault", event=event_id)
+        _postpone(app, push, f"内部错误（{type(fault).__name__}）", _pause(push))
+    else:
+        _close(app, push, result)
+    return True
+
+
+def _claim(app: Flask, event_id: int) -> Push | None:
+    now = utcnow()
+    lease = now + timedelta(seconds=8 * float(app.config["DOUYIN_TIMEOUT"]) + 30)
+    statement = (
+        update(InboundEvent)
+        .where(InboundEvent.id == event_id, _claimable(now))
+        .values(state=InboundState.PROCESSING, lease_until=lease, attempts=InboundEvent.attempts + 1)
+        .execution_options(synchronize_session=False)
+    )
+    with own_session(app) as session:
+        if session.execute(statement).rowcount != 1:  # type: ignore[attr-defined]
+            session.rollback()
+            return None
+        session.commit()
+        row = session.get_one(InboundEvent, event_id)
+        return Push(
+            id=row.id,
+            third_party_app_id=row.third_party_app_id,
+            name=row.event,
+            appid=row.appid,
+            event_at=row.event_at,
+            received_at=row.received_at,
+            attempt=row.attempts,
+            payload=row.payload or "{}",
+        )
+
+
+def _handle(app: Flask, push: Push) -> Result:
+    try:
+        message: InboundMessage = parse(msgspec.json.decode(push.payload))
+    except (MalformedEvent, msgspec.DecodeError) as problem:
+        return Result(InboundState.FAILED, f"事件内容不合接口约定：{problem}"[:500])
+    if isinstance(message, UnknownEvent) or push.name not in HANDLERS:
+        return Result(InboundState.IGNORED, "未知事件，已存档，未做处理")
+    return HANDLERS[push.name](app, push, message)
+
+
+def _pause(push: Push) -> float:
+    return min(600.0, 5.0 * 2.0 ** (push.attempt - 1))
+
+
+def _postpone(app: Flask, push: Push, verdict: str, seconds: float, *, counted: bool = True) -> None:
+    if counted and push.attempt >= MOST_ATTEMPTS:
+        return _close(app, push, Result(InboundState.FAILED, f"{verdict}；已多次重试，可手动重放"))
+    values = {"state": InboundState.RECEIVED, "verdict": f"{verdict}；稍后自动重试", "lease_until": None}
+    more = {"not_before": utcnow() + timedelta(seconds=seconds), "attempts": push.attempt - (not counted)}
+    with own_session(app) as session:
+        session.execute(_held(push).values(**values, **more))
+        session.commit()
+    return None
+
+
+def _close(app: Flask, push: Push, result: Result) -> None:
+    """The verdict and its line on the timeline, in one commit, if the event is still ours."""
+    values = {"state": result.state, "verdict": result.verdict, "lease_until": None, "processed_at": utcnow()}
+    with own_session(app) as session:
+        if session.execute(_held(push).values(**values)).rowcount != 1:  # type: ignore[attr-defined]
+            session.rollback()
+            return
+        row = session.scalar(select(MiniProgram).where(MiniProgram.appid == push.appid)) if result.note else None
+        if row is not None:
+            session.info["actor"] = {"name": "抖音"}
+            note(session, row, "note", result.note, event=push.name, inbound_event_id=push.id)
+        session.commit()
+
+
+def _held(push: Push) -> Any:
+    """The event while this attempt holds it: `attempts` is the fence against one that was thought dead."""
+    return (
+        update(InboundEvent)
+        .where(
+            InboundEvent.id == push.id,
+            InboundEvent.state == InboundState.PROCESSING,
+            InboundEvent.attempts == push.attempt,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def replay(session: Session, event: InboundEvent) -> None:
+    """Have a stored event processed again; the caller commits. Refused while it is being processed."""
+    if event.state == InboundState.PROCESSING and event.lease_until is not None and event.lease_until > utcnow():
+        raise Refused("该事件正在处理中：请稍后再试")
+    event.state, event.verdict = InboundState.RECEIVED, ""
+    event.attempts, event.lease_until, event.processed_at = 0, None, None
+    event.not_before = utcnow()
+
+
+def wait_idle(app: Flask, seconds: float) -> None:
+    """Process until nothing is due, for at most so long: for commands and tests."""
+    until = time.monotonic() + seconds
+    while process_due(app) and time.monotonic() < until:
+        pass

@@ -1,0 +1,439 @@
+"""Onboarding: links by which a merchant authorises its mini-program, what came of them, claims, and their end."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from secrets import token_urlsafe
+from typing import Any
+
+import structlog
+from flask import Flask, current_app
+from flask_appbuilder import Model
+from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+
+from app.database import reading
+from app.douyin.authorization import GenAuthLink, ListAuthApps, RetrieveAuthCode
+from app.douyin.client import Douyin
+from app.errors import DouyinError, DouzhouError, ErrorKind, NoAnswer, Refused
+from app.models import (
+    AuthorizationCode,
+    AuthorizationLink,
+    AuthorizationState,
+    Credential,
+    LinkState,
+    Merchant,
+    MerchantState,
+    MiniProgram,
+    OperationRun,
+    RunState,
+    ThirdPartyApp,
+)
+from app.models.base import utcnow
+from app.operations import Actor, NoParams, Settlement, Verdict, Work, credentials, operation, profile
+from app.operations.connection import application, bind_app
+from app.operations.exchange import exchange_code, note, permission_words
+from app.operations.keeper import code_hash
+from app.operations.outcome import Ending, Outcome, linked, outcome
+from app.operations.own_session import own_session
+from app.tenancy import PLATFORM, app_scope
+
+log = structlog.get_logger(__name__)
+
+LINK_LIFE = timedelta(hours=24)
+PAGE = 50
+MOST_PAGES = 2_000
+MOST_FOUND = 100  # unknown apps taken in by one check; the next check goes on
+NOT_LINKED = frozenset({40004, 40022})
+SPENT, ELSEWHERE = 40018, 40019
+SUBJECT = frozenset({40005, 40008, 10105, 10106, 11305})
+_RACES = (StaleDataError, IntegrityError, OperationalError)
+_TRIES = 6
+
+
+# Links
+
+
+def _signer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(current_app.config["SECRET_KEY"], salt="authorization-link")
+
+
+def make_link(
+    session: Session,
+    merchant: Merchant,
+    third_party_app: ThirdPartyApp,
+    *,
+    actor: Actor,
+    expected_appid: str = "",
+) -> AuthorizationLink:
+    """A link bound to the merchant; commits. `expected_appid`: re-authorisation of this app only.
+
+    Raises Refused, DouyinError or NoAnswer; the link is then void.
+    """
+    if merchant.state != MerchantState.ACTIVE:
+        raise Refused(f"商户「{merchant}」已停用：请先恢复")
+    if not third_party_app.active:
+        raise Refused(f"第三方应用「{third_party_app}」已停用")
+    session.info.setdefault("actor", actor.info(""))
+    link = AuthorizationLink(
+        merchant_id=merchant.id,
+        third_party_app_id=third_party_app.id,
+        expected_appid=expected_appid,
+        expires_at=utcnow() + LINK_LIFE,
+    )
+    session.add(link)
+    douyin = credentials.bind(session, third_party_app)
+    session.commit()
+    state = _signer().dumps([link.id, token_urlsafe(8)])
+    address = f"{current_app.config['PUBLIC_URL']}/douyin/authorized/{state}"
+    try:
+        url = douyin.send(GenAuthLink(redirect_uri=address)).link
+        if not url.startswith(("https://", "http://")):
+            raise DouyinError("抖音返回的授权链接不可用", err_no=0, kind=ErrorKind.ANSWER)
+    except (Refused, DouyinError, NoAnswer) as error:
+        link.state, link.failure = LinkState.VOID, error.message[:255]
+        session.commit()
+        if isinstance(error, DouyinError) and error.kind is ErrorKind.PLATFORM:
+            credentials.report_fault(session, third_party_app, error)
+        raise
+    link.url = url
+    session.commit()
+    return link
+
+
+# The merchant comes back
+
+
+def complete(app: Flask, state: str, code: str) -> Outcome:
+    """What the merchant's return from the consent page comes to; never raises for anything they did."""
+    try:
+        with app.app_context():
+            link_id = int(_signer().loads(state, max_age=LINK_LIFE.total_seconds())[0])
+    except SignatureExpired:
+        return outcome(Ending.LINK_EXPIRED)
+    except (BadSignature, ValueError, TypeError, IndexError, KeyError):
+        return outcome(Ending.BAD_LINK)
+    with reading(), app_scope(app, PLATFORM) as session:
+        link = session.get(AuthorizationLink, link_id)
+        if link is None:
+            return outcome(Ending.BAD_LINK)
+        again = _seen_before(session, link, code)
+    if again is not None:
+        return again
+    return _finish(app, link, code)
+
+
+def _seen_before(session: Session, link: AuthorizationLink, code: str) -> Outcome | None:
+    """Links that are over; a reload of the page that succeeded shows the success again."""
+    if link.state == LinkState.USED:
+        claim = session.get(AuthorizationCode, code_hash(link.third_party_app_id, code)) if code else None
+        row = session.scalar(select(MiniProgram).where(MiniProgram.appid == link.appid))
+        if claim is not None and row is not None and claim.appid == link.appid and not link.failure:
+            return linked(row)
+        return outcome(Ending.LINK_USED)
+    if link.state == LinkState.VOID:
+        return outcome(Ending.BAD_LINK)
+    if link.expires_at <= utcnow():
+        return outcome(Ending.LINK_EXPIRED)
+    if not code:
+        return outcome(Ending.CANCELLED)
+    return None
+
+
+def _finish(app: Flask, link: AuthorizationLink, code: str) -> Outcome:
+    try:
+        found = exchange_code(app, link.third_party_app_id, code)
+    except DouyinError as error:
+        _note_on_link(app, link.id, error)
+        return outcome(_ending(error), said=error.message)
+    except (Refused, NoAnswer) as error:
+        _note_on_link(app, link.id, error)
+        return outcome(Ending.TROUBLE, said=error.message)
+    ending = _bind_merchant(app, link.id, found.mini_program_id)
+    if ending is not None:
+        return outcome(ending)
+    sync_quietly(app, found.mini_program_id)
+    with reading(), app_scope(app, PLATFORM) as session:
+        return linked(session.get_one(MiniProgram, found.mini_program_id))
+
+
+def _ending(error: DouyinError) -> Ending:
+    if error.err_no == SPENT:
+        return Ending.CODE_SPENT
+    if error.err_no == ELSEWHERE:
+        return Ending.OTHER_PROVIDER
+    if error.err_no in SUBJECT:
+        return Ending.SUBJECT
+    return Ending.TROUBLE
+
+
+def _note_on_link(app: Flask, link_id: int, error: DouyinError | Refused | NoAnswer) -> None:
+    with own_session(app) as session:
+        this = update(AuthorizationLink).where(AuthorizationLink.id == link_id)
+        session.execute(this.values(failure=error.message[:255]))
+        session.commit()
+
+
+@contextmanager
+def _system(app: Flask) -> Iterator[Session]:
+    with own_session(app) as session:
+        session.info["actor"] = {"name": "商户授权"}
+        yield session
+
+
+def _bind_merchant(app: Flask, link_id: int, mini_program_id: int) -> Ending | None:
+    """Use the link up and give the mini-program to its merchant, in one commit; None when all is well."""
+    for attempt in range(_TRIES):
+        with _system(app) as session:
+            try:
+                ending = _bind_once(session, link_id, mini_program_id)
+                session.commit()
+                return ending
+            except _RACES:
+                session.rollback()
+                if attempt == _TRIES - 1:
+                    raise
+        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  (jitter, not a secret)
+    return Ending.TROUBLE
+
+
+def _bind_once(session: Session, link_id: int, mini_program_id: int) -> Ending | None:
+    row = session.get_one(MiniProgram, mini_program_id)
+    table = AuthorizationLink.__table__
+    used = {"state": LinkState.USED, "used_at": utcnow(), "appid": row.appid, "failure": ""}
+    first = update(table).where(table.c.id == link_id, table.c.state == LinkState.OPEN).values(**used)
+    won = session.execute(first).rowcount == 1  # type: ignore[attr-defined]
+    link = session.get_one(AuthorizationLink, link_id)
+    if not won:
+        return None if link.appid == row.appid and not link.failure else Ending.LINK_USED
+    ending = None
+    if link.expected_appid and link.expected_appid != row.appid:
+        ending, link.failure = Ending.OTHER_APP, f"授权的是 {row.appid}，应为 {link.expected_appid}"
+    elif row.merchant_id not in {None, link.merchant_id}:
+        ending, link.failure = Ending.OTHER_MERCHANT, f"{row.appid} 已属于另一个商户"
+    elif row.merchant_id is None:
+        _give(session, row, link.merchant_id)
+    return ending
+
+
+def sync_quietly(app: Flask, mini_program_id: int) -> None:
+    """Name, icon and subject for the pages that come next; that they are missing stops nobody."""
+    try:
+        profile.sync(app, mini_program_id)
+    except DouzhouError as error:
+        log.info("profile_not_synced", mini_program=mini_program_id, error=str(error))
+
+
+# Claims
+
+
+def claim(session: Session, mini_program: MiniProgram, merchant: Merchant) -> None:
+    """Give a mini-program that waits (待认领) to a merchant, with its history; commits."""
+    if mini_program.merchant_id == merchant.id:
+        return
+    if mini_program.merchant_id is not None:
+        raise Refused(f"小程序「{mini_program}」已属于另一个商户")
+    if merchant.state != MerchantState.ACTIVE:
+        raise Refused(f"商户「{merchant}」已停用：请先恢复")
+    _give(session, mini_program, merchant.id)
+    note(session, mini_program, "note", f"由商户「{merchant}」认领")
+    session.commit()
+
+
+def _give(session: Session, row: MiniProgram, merchant_id: int) -> None:
+    """The mini-program and every row that belongs to it; the caller commits."""
+    row.merchant_id = merchant_id
+    session.flush()
+    for table in Model.metadata.sorted_tables:
+        if "mini_program_id" in table.c and "merchant_id" in table.c:
+            moved = update(table).where(table.c.mini_program_id == row.id).values(merchant_id=merchant_id)
+            session.execute(moved)
+
+
+# The end of an authorisation
+
+
+def revoke(app: Flask, appid: str, reason: str) -> bool:
+    """The authorisation is over: state, tokens, queued runs and timeline in one commit. False when it was already."""
+    for attempt in range(_TRIES):
+        with own_session(app) as session:
+            try:
+                changed = _revoke_once(session, appid, reason)
+                session.commit()
+                return changed
+            except _RACES:
+                session.rollback()
+                if attempt == _TRIES - 1:
+                    raise
+        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  (jitter, not a secret)
+    return False
+
+
+def _revoke_once(session: Session, appid: str, reason: str) -> bool:
+    row = session.scalar(select(MiniProgram).where(MiniProgram.appid == appid))
+    if row is None or not row.may_move(AuthorizationState.REVOKED):
+        return False
+    row.move_to(AuthorizationState.REVOKED)
+    row.unauthorized_at = utcnow()
+    row.token_fault = ""
+    credentials.forget(session, row)
+    stopped = {"state": RunState.FAILED, "message": f"{reason}，未执行", "finished_at": utcnow(), "lock": None}
+    table = OperationRun.__table__
+    queued = update(table).where(table.c.mini_program_id == row.id, table.c.state == RunState.QUEUED)
+    session.execute(queued.values(**stopped))
+    note(session, row, "revoked", reason)
+    return True
+
+
+# The list at Douyin against ours
+
+
+def listed(douyin: Douyin) -> dict[str, int]:
+    """Every app that authorises the third-party app: appid -> time of authorisation (unix seconds)."""
+    found: dict[str, int] = {}
+    for page in range(1, MOST_PAGES + 1):
+        reply = douyin.send(ListAuthApps(page=page, size=PAGE))
+        found |= {item.auth_appid: item.auth_time for item in reply.auth_app_list}
+        if page * PAGE >= reply.total or not reply.auth_app_list:
+            return found
+    return found
+
+
+def is_listed(app: Flask, third_party_app_id: int, appid: str) -> bool:
+    """Whether Douyin says that the app authorises us. Raises DouyinError or NoAnswer."""
+    return appid in listed(bind_app(app, third_party_app_id))
+
+
+def check_authorizations(app: Flask) -> str:
+    """Douyin's list of authorised apps against our rows; heals what pushes missed. A sentence with the counts."""
+    with reading(), app_scope(app, PLATFORM) as session:
+        ids = list(session.scalars(select(ThirdPartyApp.id).where(ThirdPartyApp.active.is_(True))))
+    counts = {"新增": 0, "恢复": 0, "取消": 0, "失败": 0}
+    for owner_id in ids:
+        try:
+            _check_owner(app, owner_id, counts)
+        except (Refused, DouyinError, NoAnswer) as error:
+            counts["失败"] += 1
+            log.warning("authorizations_not_checked", third_party_app=owner_id, error=str(error))
+    return "，".join(f"{word} {count}" for word, count in counts.items())
+
+
+def _check_owner(app: Flask, owner_id: int, counts: dict[str, int]) -> None:
+    began = utcnow()
+    there = listed(bind_app(app, owner_id))
+    with reading(), app_scope(app, PLATFORM) as session:
+        rows = session.execute(
+            select(MiniProgram.appid, MiniProgram.state, MiniProgram.authorized_at, MiniProgram.unauthorized_at)
+            .where(MiniProgram.third_party_app_id == owner_id)
+        ).all()  # fmt: skip
+    ours = {row.appid: row for row in rows}
+    lost = [
+        row.appid
+        for row in rows
+        if row.state == AuthorizationState.AUTHORIZED
+        and row.appid not in there
+        and (row.authorized_at is None or row.authorized_at < began)
+    ]
+    if lost:
+        # A page moves when an app leaves meanwhile: only what is missing twice is gone.
+        again = listed(bind_app(app, owner_id))
+        counts["取消"] += sum(revoke(app, item, "抖音的授权列表中已没有该小程序") for item in lost if item not in again)
+    missing = [appid for appid, since in there.items() if _wants_recovery(ours.get(appid), since)]
+    for appid in missing[:MOST_FOUND]:
+        _take_in(app, owner_id, appid, "恢复" if appid in ours else "新增", counts)
+
+
+def _wants_recovery(row: Any, since: int) -> bool:
+    """Unknown or waiting apps; revoked ones only when the list's authorisation is newer than the end we know of."""
+    if row is None or row.state == AuthorizationState.PENDING:
+        return True
+    ended = row.unauthorized_at
+    return row.state == AuthorizationState.REVOKED and (ended is None or since > ended.timestamp())
+
+
+def _take_in(app: Flask, owner_id: int, appid: str, word: str, counts: dict[str, int]) -> None:
+    try:
+        exchanged = retrieve(app, owner_id, appid)
+        counts[word] += 1
+    except (Refused, DouyinError, NoAnswer) as error:
+        counts["失败"] += 1
+        log.warning("authorization_not_recovered", appid=appid, error=str(error))
+    else:
+        sync_quietly(app, exchanged)
+
+
+def retrieve(app: Flask, third_party_app_id: int, appid: str) -> int:
+    """找回授权码 and its exchange; the mini-program's id. Raises Refused, DouyinError, NoAnswer."""
+    code = bind_app(app, third_party_app_id).send(RetrieveAuthCode(authorization_appid=appid)).authorization_code
+    return exchange_code(app, third_party_app_id, code).mini_program_id
+
+
+# Operations
+
+
+def _settle_refresh(row: MiniProgram, work: Work, params: NoParams) -> Settlement:
+    slot = credentials.authorizer_slot(work.session, row)
+    obtained = work.session.scalar(select(Credential.obtained_at).where(Credential.key == slot.key))
+    done = obtained is not None and obtained >= work.run.created_at
+    return Settlement(Verdict.DONE if done else Verdict.NOT_DONE)
+
+
+@operation("刷新凭据", settle=_settle_refresh)
+def refresh_token(row: MiniProgram, work: Work, params: NoParams) -> Mapping[str, Any]:
+    """Replace the mini-program's tokens now, whatever their age."""
+    slot = credentials.authorizer_slot(work.session, row)
+    work.session.commit()
+    credentials.keeper(application()).renew(slot)
+    work.session.refresh(row)
+    until = row.refresh_expires_at
+    return {"refresh_expires_at": until.isoformat() if until else ""}
+
+
+def _settle_recovery(row: MiniProgram, work: Work, params: NoParams) -> Settlement:
+    work.session.refresh(row)
+    done = row.state == AuthorizationState.AUTHORIZED and (
+        row.authorized_at is not None and row.authorized_at >= work.run.created_at
+    )
+    return Settlement(Verdict.DONE if done else Verdict.NOT_DONE)
+
+
+@operation("找回授权", settle=_settle_recovery, authorized=False)
+def recover_authorization(row: MiniProgram, work: Work, params: NoParams) -> Mapping[str, Any]:
+    """New tokens by 找回授权码; also for an app whose end we were told of, if Douyin still lists it."""
+    app, owner_id, appid = application(), row.third_party_app_id, row.appid
+    known = row.state == AuthorizationState.AUTHORIZED
+    work.session.commit()
+    if not known and not is_listed(app, owner_id, appid):
+        raise Refused("抖音的授权列表里没有该小程序：请让商户重新授权")
+    retrieve(app, owner_id, appid)
+    work.session.refresh(row)
+    return {"permissions": permission_words(row.permissions), "missing": row.missing_permissions}
+
+
+def _settle_clear(row: MiniProgram, work: Work, params: NoParams) -> Settlement:
+    done = row.state == AuthorizationState.CLEARED
+    return Settlement(Verdict.DONE if done else Verdict.NOT_DONE)
+
+
+@operation(
+    "清除授权",
+    settle=_settle_clear,
+    authorized=False,
+    danger=True,
+    confirm="清除后本系统不再保存该小程序的凭据，也不再操作它；抖音一侧的授权须由商户自行取消",
+)
+def clear_authorization(row: MiniProgram, work: Work, params: NoParams) -> Mapping[str, Any]:
+    """Forget the tokens here. Nothing is sent: only the merchant can end the authorisation at Douyin."""
+    row.move_to(AuthorizationState.CLEARED)
+    row.unauthorized_at = utcnow()
+    row.token_fault = ""
+    credentials.forget(work.session, row)
+    note(work.session, row, "cleared", "已清除本系统保存的授权")
+    return {}

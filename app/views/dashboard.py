@@ -1,0 +1,145 @@
+"""The workbench (工作台): what needs a person now, the fleet by stage, recent runs. Every number is a link."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import current_app, url_for
+from flask_appbuilder import IndexView, expose, has_access
+from sqlalchemy import ColumnElement, func, select
+
+from app import jobs
+from app.extensions import db
+from app.models import (
+    AuthorizationState,
+    MiniProgram,
+    OperationRun,
+    RunState,
+    ThirdPartyApp,
+    VersionState,
+)
+from app.models.base import utcnow
+from app.tenancy import scope_of
+from app.views import cells
+from app.views.mini_program import LAPSING, next_step, steps
+from app.views.operate import may_operate, operation_title, page_for, run_url
+from app.views.third_party_app import TICKET_ALARM, TICKET_WARN
+
+MOST_LISTED = 8
+
+
+def count(model: type[Any], *conditions: ColumnElement[bool]) -> int:
+    return db.session.scalar(select(func.count(model.id)).where(*conditions)) or 0
+
+
+def stuck_since() -> Any:
+    return utcnow() - timedelta(hours=current_app.config["AUDIT_STUCK_HOURS"])
+
+
+def lapsing() -> tuple[ColumnElement[bool], ...]:
+    return (MiniProgram.state == AuthorizationState.AUTHORIZED, MiniProgram.refresh_expires_at < utcnow() + LAPSING)
+
+
+def lacking_permissions() -> list[MiniProgram]:
+    """Authorised apps without a needed permission set. JSON lists are compared here: databases differ."""
+    authorized = select(MiniProgram.id, MiniProgram.permissions).where(MiniProgram.state == AuthorizationState.AUTHORIZED)
+    wanted = [key for key, held in db.session.execute(authorized) if not {1, 2} <= set(held or [])]
+    found = select(MiniProgram).where(MiniProgram.id.in_(wanted[:MOST_LISTED]))
+    return [*db.session.scalars(found), *([None] * max(0, len(wanted) - MOST_LISTED))]  # type: ignore[list-item]
+
+
+def needs() -> list[dict[str, Any]]:
+    """What needs a person now, worst first: title, number, link, colour."""
+    apps = url_for
+    rejected = count(MiniProgram, MiniProgram.audit_state == VersionState.REJECTED)
+    stuck = count(MiniProgram, MiniProgram.audit_state == VersionState.AUDITING, MiniProgram.audit_since < stuck_since())
+    late_day = stuck_since().date().isoformat()
+    unknown = count(OperationRun, OperationRun.state == RunState.UNKNOWN)
+    yesterday = utcnow() - timedelta(days=1)
+    failed = count(OperationRun, OperationRun.state == RunState.FAILED, OperationRun.created_at > yesterday)
+    lapse_day = (utcnow() + LAPSING).date().isoformat()
+    found = [
+        ("审核被驳回", rejected, apps("MiniProgramView.list", _flt_1_audit_state="rejected"), "bad"),
+        ("审核超时未出结果", stuck, apps("MiniProgramView.list", _flt_1_audit_state="auditing", _flt_1_audit_since=late_day), "bad"),
+        ("授权 7 天内到期", count(MiniProgram, *lapsing()), apps("MiniProgramView.list", _flt_1_refresh_expires_at=lapse_day), "bad"),
+        ("缺少必要权限", len(lacking_permissions()), apps("MiniProgramView.list", lacking=1), "warn"),
+        ("结果待核实", unknown, apps("OperationRunView.list", _flt_0_state="unknown"), "warn"),
+        ("24 小时内失败的操作", failed, apps("OperationRunView.list", _flt_0_state="failed"), "warn"),
+        ("待认领小程序", count(MiniProgram, MiniProgram.merchant_id.is_(None)), apps("UnclaimedMiniProgramView.list"), "warn"),
+        ("执行失败的定时任务", failed_jobs(), apps("JobView.list"), "bad"),
+    ]  # fmt: skip
+    return [{"title": title, "count": number, "url": url, "tone": tone if number else "calm"} for title, number, url, tone in found]
+
+
+def failed_jobs() -> int:
+    return sum(run.outcome == "failed" for run in jobs.last_runs(db.session()).values())
+
+
+def tickets() -> list[dict[str, Any]]:
+    """Third-party apps whose pushed ticket is late or that have a fault."""
+    found = []
+    for app in db.session.scalars(select(ThirdPartyApp).where(ThirdPartyApp.active.is_(True)).order_by(ThirdPartyApp.id)):
+        age = utcnow() - app.ticket_at if app.ticket_at else None
+        if age is None or age >= TICKET_WARN or app.fault:
+            words = f"票据已 {cells.span_words(age)} 没有更新" if age else "从未收到推送票据：请检查回调地址与开放平台设置"
+            bad = age is None or age >= TICKET_ALARM or bool(app.fault)
+            found.append(
+                {"app": str(app), "words": app.fault or words, "tone": "bad" if bad else "warn", "url": page_for("third_party_app", app.id)}
+            )
+    return found
+
+
+def fleet() -> list[dict[str, Any]]:
+    """Claimed mini-programs by stage, for the bar."""
+    live = MiniProgram.live_version != ""
+    owned = MiniProgram.merchant_id.is_not(None)
+    state = MiniProgram.audit_state
+    found = [
+        ("已授权", count(MiniProgram, owned, MiniProgram.state == AuthorizationState.AUTHORIZED), {"_flt_0_state": "authorized"}),
+        ("审核中", count(MiniProgram, owned, state == VersionState.AUDITING), {"_flt_1_audit_state": "auditing"}),
+        ("待发布", count(MiniProgram, owned, state == VersionState.APPROVED), {"_flt_1_audit_state": "approved"}),
+        ("已上线", count(MiniProgram, owned, live), {"live": "1"}),
+        ("授权失效", count(MiniProgram, owned, MiniProgram.state.in_([AuthorizationState.REVOKED, AuthorizationState.CLEARED])),
+         {"_flt_0_state": "revoked"}),
+    ]  # fmt: skip
+    return [{"title": title, "count": number, "url": url_for("MiniProgramView.list", **arguments)} for title, number, arguments in found]
+
+
+def recent_runs() -> list[dict[str, Any]]:
+    from app.views.records import result_cell, subject_cell  # noqa: PLC0415  (records draws this page's rows too)
+
+    newest = select(OperationRun).order_by(OperationRun.id.desc()).limit(MOST_LISTED)
+    return [
+        {
+            "title": operation_title(run.operation), "url": run_url(run.id), "subject": subject_cell(run),
+            "state": cells.state(run.state), "at": cells.clock(run.created_at), "who": run.actor_name,
+            "result": result_cell(run),
+        }
+        for run in db.session.scalars(newest)
+    ]  # fmt: skip
+
+
+class DashboardView(IndexView):
+    """The first page: the platform's or the merchant's."""
+
+    @expose("/")
+    @has_access
+    def index(self) -> Any:
+        if scope_of(db.session()).is_merchant:
+            return self._merchant()
+        return self.render_template(
+            "console/dashboard.html", title="工作台", needs=needs(), tickets=tickets(), fleet=fleet(), runs=recent_runs(),
+            total=count(MiniProgram, MiniProgram.merchant_id.is_not(None)),
+        )  # fmt: skip
+
+    def _merchant(self) -> Any:
+        found = db.session.scalars(select(MiniProgram).order_by(MiniProgram.id).limit(20))
+        apps = [
+            {
+                "row": app, "steps": steps(app), "url": page_for("mini_program", app.id),
+                "next": next_step(app, {name for name in ("submit_audit",) if may_operate(name)}),
+            }
+            for app in found
+        ]  # fmt: skip
+        return self.render_template("console/merchant_home.html", title="工作台", apps=apps)

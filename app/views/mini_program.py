@@ -1,0 +1,318 @@
+"""Mini-programs (小程序): the fleet at a glance, one app's stages and timeline, and those that wait to be claimed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import flash, redirect, url_for
+from flask_appbuilder import expose, has_access
+from flask_appbuilder.models.filters import BaseFilter
+from flask_wtf import FlaskForm
+from markupsafe import Markup
+from sqlalchemy import select
+
+from app.errors import Refused
+from app.extensions import db
+from app.models import (
+    AuthorizationLink,
+    AuthorizationState,
+    Merchant,
+    MiniProgram,
+    OperationRun,
+    Version,
+    VersionEvent,
+    VersionState,
+)
+from app.models.base import utcnow
+from app.models.mini_program import NEEDED_PERMISSIONS, PERMISSION_WORDS
+from app.models.version import VERSION_WORDS
+from app.operations import onboarding
+from app.security import current_actor
+from app.tenancy import scope_of
+from app.views import cells
+from app.views.base import READ, ConsoleView, MerchantFace, PlatformView, RowSelect
+from app.views.forms import attach, required
+from app.views.interface import ScopedInterface
+from app.views.operate import OperationActions, operate_url
+from app.views.words import EVENT_WORDS, tone, word
+
+LAPSING = timedelta(days=7)
+
+
+class IsClaimed(BaseFilter):
+    """Rows that belong to a merchant (value True) or wait for one (False)."""
+
+    name = "已认领"
+    arg_name = "claimed"
+
+    def apply(self, query: Any, value: Any) -> Any:
+        return query.filter(MiniProgram.merchant_id.is_not(None) if value else MiniProgram.merchant_id.is_(None))
+
+
+def named(row: MiniProgram) -> Markup:
+    """Name over appid."""
+    return Markup('<span class="two-lines"><b>{}</b>{}</span>').format(row.name or "未命名", cells.copyable(row.appid))
+
+
+def stage_cell(version: str, state: Any = None) -> Markup | str:
+    if not version:
+        return cells.DASH
+    return Markup("{} {}").format(version, cells.state(state, VERSION_WORDS)) if state else Markup("<b>{}</b>").format(version)
+
+
+def token_cell(row: MiniProgram) -> Markup | str:
+    """How long the authorisation lasts without a refresh; red below a week."""
+    if row.token_fault:
+        return cells.label("令牌故障", "bad")
+    if row.state != AuthorizationState.AUTHORIZED or row.refresh_expires_at is None:
+        return cells.DASH
+    left = row.refresh_expires_at - utcnow()
+    if left <= timedelta(0):
+        return cells.label("已到期", "bad")
+    return cells.label(f"剩 {cells.span_words(left)}", "bad" if left < LAPSING else "good")
+
+
+def missing_cell(row: MiniProgram) -> Markup | str:
+    return cells.label("缺 " + "、".join(row.missing_permissions), "bad") if row.missing_permissions else cells.DASH
+
+
+def merchant_cell(row: Any) -> Any:
+    if row.merchant_id is None:
+        return cells.label("待认领", "warn")
+    return cells.link(url_for("MerchantView.show", pk=row.merchant_id), row.merchant)
+
+
+OPERATIONS_SHOWN = [
+    "upload_code", "submit_audit", "withdraw_audit", "release", "rollback", "sync_versions", "sync_app_info",
+    "clear_authorization", "recover_authorization",
+]  # fmt: skip
+
+
+class _MiniProgramPages(OperationActions, ConsoleView):
+    """What the platform's and the merchant's screens of mini-programs share."""
+
+    noun = "小程序"
+    choices = {"audit_state": VERSION_WORDS}
+    label_columns = {
+        "name": "小程序", "state": "授权", "token": "授权有效期", "missing": "缺少权限", "stage": "当前阶段",
+        "uploaded_version": "测试版本", "audit_version": "审核版本", "live_version": "线上版本",
+        "subject_name": "主体名称", "permissions": "已授权权限",
+    }  # fmt: skip
+    quick_columns = ["name", "appid", "subject_name"]
+    cells = {
+        "name": named,
+        "token": token_cell,
+        "missing": missing_cell,
+        "merchant": merchant_cell,
+        "uploaded_version": lambda row: stage_cell(row.uploaded_version),
+        "audit_version": lambda row: stage_cell(row.audit_version, row.audit_state),
+        "live_version": lambda row: stage_cell(row.live_version),
+        "permissions": lambda row: permission_words(row),
+        "icon_url": lambda row: row.icon_url,
+    }
+    show_template = "console/mini_program.html"
+    show_sections = [
+        ("基本信息", ["appid", "name", "intro", "subject_name", "subject_verified", "info_at"]),
+        ("授权", ["state", "permissions", "authorized_at", "refresh_expires_at", "token_fault"]),
+    ]
+
+    def show_context(self, row: Any) -> dict[str, Any]:
+        def latest(model: Any, limit: int) -> list[Any]:
+            found = select(model).where(model.mini_program_id == row.id).order_by(model.id.desc()).limit(limit)
+            return list(db.session.scalars(found))
+
+        versions = latest(Version, 20)
+        return {
+            "steps": steps(row),
+            "next_step": next_step(row, {op.name for op in self.offered()}),
+            "operations": self.operation_links(row),
+            "events": [event_view(event) for event in latest(VersionEvent, 40)],
+            "versions": versions,
+            "runs": latest(OperationRun, 15),
+            "token": token_cell(row),
+            "held": [item.number for item in versions if item.state == VersionState.REJECTED],
+        }
+
+
+class MiniProgramView(_MiniProgramPages, PlatformView):
+    """All mini-programs that belong to a merchant."""
+
+    datamodel = ScopedInterface(MiniProgram, eager=("merchant",))
+    include_route_methods = READ | {"edit"}
+    list_columns = ["name", "merchant", "state", "uploaded_version", "audit_version", "live_version", "token", "missing"]
+    search_columns = ["merchant", "state", "audit_state", "live_version", "live_template_id", "third_party_app"]
+    order_columns = ["name", "state", "uploaded_version", "audit_version", "live_version"]
+    base_filters = [["merchant_id", IsClaimed, True]]
+    show_sections = [
+        *_MiniProgramPages.show_sections,
+        ("归属", ["merchant", "third_party_app", "synced_at", "remarks", "created_at"]),
+    ]
+    edit_columns = ["remarks"]
+    operations = OPERATIONS_SHOWN
+
+    def found(self, pk: Any) -> Any:
+        row = self.datamodel.get(pk)  # one that waits to be claimed has this page too
+        return row if row is not None else super().found(pk)
+
+
+class UnclaimedMiniProgramView(PlatformView):
+    """Authorised, but no merchant is known (待认领): a person says whose it is."""
+
+    datamodel = ScopedInterface(MiniProgram, eager=("third_party_app",))
+    include_route_methods = READ | {"claim"}
+    noun = list_title = "待认领小程序"
+    intro = "商户完成了授权，但浏览器没有回到控制台，因此不知道属于哪个商户。请为每个小程序选择商户。"
+    empty_words = "没有待认领的小程序"
+    list_columns = ["name", "third_party_app", "state", "authorized_at", "subject_name"]
+    label_columns = {"name": "小程序", "state": "授权", "subject_name": "主体名称"}
+    quick_columns = ["name", "appid", "subject_name"]
+    search_columns = ["state", "third_party_app"]
+    order_columns = ["authorized_at", "name"]
+    base_order = ("authorized_at", "desc")
+    base_filters = [["merchant_id", IsClaimed, False]]
+    cells = {"name": named}
+    show_sections = [("授权", ["name", "third_party_app", "state", "authorized_at", "subject_name"])]
+
+    def row_links(self, row: Any) -> list[tuple[str, str]]:
+        return [("认领到商户", url_for("UnclaimedMiniProgramView.claim", pk=row.id))] if self.may("claim") else []
+
+    @expose("/claim/<pk>", methods=["GET", "POST"])
+    @has_access
+    def claim(self, pk: str) -> Any:
+        row = self.found(pk)
+        form = claim_form(self)()
+        if form.is_submitted() and form.validate():
+            try:
+                onboarding.claim(db.session, row, form.merchant.data, actor=current_actor())
+                flash(f"「{row}」已认领到「{form.merchant.data}」", "success")
+                return redirect(url_for("MiniProgramView.show", pk=row.id))
+            except Refused as refused:
+                db.session.rollback()
+                attach(form, refused.message, refused.field)
+        return self._form_page(form, ["merchant"], f"认领「{row}」", self.get_redirect())
+
+    def related_field(self, column: str) -> type[Any] | None:
+        return Merchant if column == "merchant" else super().related_field(column)
+
+
+def claim_form(view: Any) -> type[FlaskForm]:
+    """Choose the merchant of an app."""
+    field = RowSelect(
+        "商户", Merchant, lambda: view.choices_url("merchant"), lambda: db.session, validators=[required("商户")],
+        description="认领后小程序及其版本、操作记录归该商户所有",
+    )  # fmt: skip
+    return type("ClaimForm", (FlaskForm,), {"merchant": field})
+
+
+class MyMiniProgramView(_MiniProgramPages, MerchantFace):
+    """A merchant's own mini-program: where it stands."""
+
+    datamodel = ScopedInterface(MiniProgram)
+    noun = list_title = "我的小程序"
+    list_columns = ["name", "state", "uploaded_version", "audit_version", "live_version"]
+    order_columns = ["name"]
+    operations = ["submit_audit"]
+    batched = False
+    show_sections = [
+        ("基本信息", ["appid", "name", "intro", "subject_name", "subject_verified"]),
+        ("授权", ["state", "permissions", "authorized_at"]),
+    ]
+
+
+def permission_words(row: MiniProgram) -> Markup | str:
+    """Granted permission sets in words; needed ones that are missing in red."""
+    granted = [cells.label(PERMISSION_WORDS.get(item, f"权限集 {item}"), "good") for item in row.permissions or []]
+    if row.state == AuthorizationState.AUTHORIZED:
+        lacking = [item for item in NEEDED_PERMISSIONS if item not in (row.permissions or [])]
+        granted += [cells.label(f"缺少：{PERMISSION_WORDS[item]}", "bad") for item in lacking]
+    return Markup(" ").join(granted) or cells.DASH
+
+
+def steps(row: MiniProgram) -> list[dict[str, str]]:
+    """授权 → 上传 → 审核 → 上线, each done, current or to come, with its version."""
+    authorized = row.state == AuthorizationState.AUTHORIZED
+    audit = str(row.audit_state or "")
+    found = [
+        ("授权", word(row.state), "good" if authorized else "bad"),
+        ("上传", row.uploaded_version, "good" if row.uploaded_version else ""),
+        ("审核", f"{row.audit_version} {VERSION_WORDS.get(audit, '')}".strip(), tone(audit) if row.audit_version else ""),
+        ("上线", row.live_version, "good" if row.live_version else ""),
+    ]
+    return [{"title": title, "text": text or "未开始", "tone": colour or "mute"} for title, text, colour in found]
+
+
+def next_step(row: MiniProgram, may: set[str]) -> dict[str, str] | None:
+    """The one thing to do next: a sentence, and the button that does it where the user may."""
+    sentence, name = _next(row)
+    if sentence is None:
+        return None
+    platform = not scope_of(db.session()).is_merchant
+    if name == "link" and platform and row.merchant_id:
+        return {"text": sentence, "label": "生成授权链接", "url": url_for("AuthorizationView.add", merchant=row.merchant_id)}
+    if name == "claim" and platform:
+        return {"text": sentence, "label": "认领", "url": url_for("UnclaimedMiniProgramView.claim", pk=row.id)}
+    if name in may:
+        from app.operations import OPERATIONS  # noqa: PLC0415
+
+        return {"text": sentence, "label": OPERATIONS[name].title, "url": operate_url(name, row.id)}
+    return {"text": sentence, "label": "", "url": ""}
+
+
+def _next(row: MiniProgram) -> tuple[str | None, str]:
+    if row.state != AuthorizationState.AUTHORIZED:
+        return "商户尚未授权或授权已失效：请发送授权链接让商户重新授权", "link"
+    if row.merchant_id is None:
+        return "小程序还没有商户：请先认领", "claim"
+    if row.missing_permissions:
+        return f"缺少权限「{'、'.join(row.missing_permissions)}」：请让商户重新授权并勾选", "link"
+    if row.audit_state == VersionState.APPROVED and row.audit_version != row.live_version:
+        return f"版本 {row.audit_version} 已通过审核，可以发布", "release"
+    if row.audit_state == VersionState.AUDITING:
+        return f"版本 {row.audit_version} 审核中，通过后会在这里提示发布", ""
+    if row.audit_state == VersionState.REJECTED and row.audit_version == row.uploaded_version:
+        return f"版本 {row.audit_version} 被驳回：请按驳回原因修改后重新上传", "upload_code"
+    if row.uploaded_version and row.uploaded_version not in {row.live_version, row.audit_version}:
+        return f"测试版本 {row.uploaded_version} 已上传，可以提交审核", "submit_audit"
+    if not row.uploaded_version and not row.live_version:
+        return "还没有上传代码：请选择模板上传", "upload_code"
+    return None, ""
+
+
+def event_view(event: VersionEvent) -> dict[str, Any]:
+    """One line of the timeline for the page."""
+    detail = event.detail or {}
+    reasons, guides = remarks_of(detail.get("reasons") or {})
+    _notes, attachments = remarks_of(detail.get("attachments") or {})
+    return {
+        "at": cells.clock(event.at), "words": EVENT_WORDS.get(event.kind, event.kind), "tone": tone(event.kind),
+        "number": event.number, "who": event.actor_name, "text": event.text, "log_id": event.log_id,
+        "run_id": event.run_id, "reasons": reasons,
+        "links": [(f"整改指引 {name}".strip(), url) for name, url in guides] + [(f"附件 {name}", url) for name, url in attachments],
+    }  # fmt: skip
+
+
+def remarks_of(detail: Any) -> tuple[list[str], list[tuple[str, str]]]:
+    """Douyin's reasons and attachments, however deep they stand: (sentences, [(text, https address)])."""
+    texts: list[str] = []
+    links: list[tuple[str, str]] = []
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, dict) and str(value.get("link", "")).startswith("https://"):
+            links.append((str(value.get("name") or "整改指引"), str(value["link"])))
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                walk(inner, str(key))
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                walk(inner, name)
+        elif isinstance(value, str) and value.startswith(("https://", "http://")):
+            links.append((name, value))
+        elif isinstance(value, str) and value:
+            texts.append(f"{name}：{value}" if name else value)
+
+    walk(detail, "")
+    return texts, links
+
+
+__all__ = ["AuthorizationLink", "MiniProgramView", "MyMiniProgramView", "UnclaimedMiniProgramView"]

@@ -1,0 +1,110 @@
+"""Scheduled jobs: every row of the table runs, a slot is done once, and the poll brings verdicts home."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from app import jobs
+from app.errors import Refused
+from app.jobs import SCHEDULE, dispatch, run_job, run_now
+from app.models import Door, JobRun, LoginAttempt, OperationRun, RunState
+from app.models.base import utcnow
+from app.operations import SYSTEM, request, wait_for
+from tests.conftest import Launch, SandboxServer, operate
+
+
+@pytest.mark.parametrize("job_id", list(SCHEDULE))
+def test_every_job_runs_on_an_empty_system(app: Flask, job_id: str) -> None:
+    run = run_now(app, job_id, "测试")
+    assert run is not None and run.outcome == "ok", run and run.result
+    assert run.finished_at is not None
+
+
+def test_a_slot_is_done_once_whoever_asks(app: Flask) -> None:
+    found: list[JobRun | None] = []
+    barrier = threading.Barrier(4)
+
+    def ask() -> None:
+        barrier.wait()
+        found.append(run_job(app, "housekeeping", slot="s1"))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([run for run in found if run is not None]) == 1
+
+
+def test_a_slot_has_the_same_name_in_every_process() -> None:
+    job = SCHEDULE["sync_audits"]
+    at = utcnow().replace(second=7, microsecond=0)
+    assert jobs.slot_of(job, at) == jobs.slot_of(job, at + timedelta(seconds=2))
+    assert jobs.next_slot(job, at) > at
+
+
+def test_a_job_that_fails_is_recorded_and_does_not_raise(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(_app: Flask) -> str:
+        raise ValueError("access_token=isvact.abcdefgh12345")
+
+    monkeypatch.setitem(SCHEDULE, "broken", jobs.Job("坏任务", 10, body))
+    run = run_now(app, "broken", "测试")
+    assert run is not None and run.outcome == "failed"
+    assert "isvact" not in run.result
+
+
+def test_an_unknown_job_is_refused(app: Flask) -> None:
+    with pytest.raises(Refused):
+        run_now(app, "nope", "测试")
+
+
+def test_the_poll_brings_the_verdict(app: Flask, session: Session, sandbox: SandboxServer, launch: Launch) -> None:
+    row = launch.mini_program
+    operate(app, session, "upload_code", row, template_id=launch.template_id, version="1.0.0", description="x")
+    operate(app, session, "submit_audit", row)
+    sandbox.post("audit", appid=row.appid, verdict="approve")
+    row.poll_at = utcnow()
+    session.commit()
+    run_now(app, "sync_audits", "测试")
+    session.expire_all()
+    assert row.audit_state == "approved"
+    assert row.poll_at is None
+
+
+def test_the_dispatcher_works_what_is_queued_and_is_woken(app: Flask, session: Session, launch: Launch) -> None:
+    dispatcher = dispatch.Dispatcher(app)
+    dispatcher.start()
+    try:
+        run = request(session, "sync_versions", launch.mini_program, actor=SYSTEM, door=Door.JOB)
+        assert wait_for(app, run.id, 5) == RunState.SUCCEEDED
+    finally:
+        dispatcher.stop()
+        app.extensions["operation_wakers"].clear()
+
+
+def test_housekeeping_drops_what_is_old(app: Flask, session: Session) -> None:
+    session.add(LoginAttempt(at=utcnow() - timedelta(days=3), user_hash="x", address="127.0.0.1"))
+    session.commit()
+    run_now(app, "housekeeping", "测试")
+    session.rollback()
+    assert session.scalar(sa.select(sa.func.count()).select_from(LoginAttempt)) == 0
+
+
+def test_an_orphaned_run_is_read_back_after_its_lease(app: Flask, session: Session, sandbox: SandboxServer, launch: Launch) -> None:
+    params = {"template_id": launch.template_id, "version": "1.0.0", "description": "x"}
+    run = request(session, "upload_code", launch.mini_program, actor=SYSTEM, door=Door.JOB, **params)
+    past = utcnow() - timedelta(seconds=60)
+    run.state, run.lock, run.owner, run.attempts = RunState.RUNNING, run.lock_key, "dead", 1
+    run.lease_until = run.started_at = past
+    session.commit()
+    dispatch.perform(app, run.id)  # reads back: nothing was uploaded
+    dispatch.perform(app, run.id)  # so it is sent
+    session.expire_all()
+    assert session.get_one(OperationRun, run.id).state == RunState.SUCCEEDED
+    assert sandbox.effects(launch.mini_program.appid)["upload"] == 1

@@ -1,0 +1,87 @@
+"""The flask commands: the loop from the command line, exit codes, secrets by standard input only."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from click.testing import Result
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from app.models import ThirdPartyApp, User
+from tests.conftest import COMPONENT, PASSWORD, Launch, SandboxServer
+
+
+def run(app: Flask, *arguments: str, stdin: str = "") -> Result:
+    return app.test_cli_runner().invoke(args=list(arguments), input=stdin)
+
+
+def operate(app: Flask, *arguments: str) -> tuple[int, dict[str, Any]]:
+    result = run(app, "operate", *arguments)
+    return result.exit_code, json.loads(result.stdout.strip().splitlines()[-1]) if result.stdout.strip() else {}
+
+
+def test_the_loop_by_command_line(app: Flask, sandbox: SandboxServer, launch: Launch) -> None:
+    appid = launch.mini_program.appid
+    upload = ("-p", f"template_id={launch.template_id}", "-p", "version=1.0.0", "-p", "description=首版")
+    assert operate(app, "upload_code", appid, *upload)[0] == 0
+    code, shown = operate(app, "submit_audit", appid, "-p", "note=测试账号")
+    assert code == 0 and shown["result"]["version"] == "1.0.0"
+    sandbox.post("audit", appid=appid, verdict="approve")
+    assert operate(app, "sync_versions", appid)[0] == 0
+    code, shown = operate(app, "release", appid)
+    assert code == 0
+    assert {"id", "operation", "appid", "state", "err_no", "message", "advice", "log_id", "result"} <= set(shown)
+
+
+def test_a_refused_operation_exits_3(app: Flask, launch: Launch) -> None:
+    assert operate(app, "release", launch.mini_program.appid)[0] == 3
+
+
+@pytest.mark.parametrize("arguments", [("nope", "tt1"), ("release", "tt-absent"), ("release",)])
+def test_wrong_usage_exits_2(app: Flask, arguments: tuple[str, ...]) -> None:
+    assert run(app, "operate", *arguments).exit_code == 2
+
+
+def test_a_lost_answer_settles_before_the_command_ends(app: Flask, sandbox: SandboxServer, launch: Launch) -> None:
+    sandbox.post("settings", drop_after_next=1, drop_path="package_version/upload")
+    upload = ("-p", f"template_id={launch.template_id}", "-p", "version=1.0.0", "-p", "description=首版")
+    code, shown = operate(app, "upload_code", launch.mini_program.appid, *upload)
+    assert code == 0 and "已核实" in shown["message"]
+    assert sandbox.effects(launch.mini_program.appid)["upload"] == 1
+
+
+def test_merchants_and_users_are_made(app: Flask, session: Session) -> None:
+    made = json.loads(run(app, "merchant", "add", "新商户", "--industry", "美业", "--json").stdout)
+    assert made["key"].startswith("m_") and len(made["key"]) == 14
+    assert run(app, "merchant", "add", "新商户", "--industry", "美业").exit_code == 2
+    result = run(app, "user", "add", "chen", "--role", "owner", "--merchant", made["key"], "--password-stdin", stdin=PASSWORD + "\n")
+    assert result.exit_code == 0, result.output
+    assert session.scalars(sa.select(User.merchant_id).where(User.username == "chen")).one() == made["id"]
+    assert run(app, "user", "add", "li", "--role", "owner").exit_code == 2
+    assert run(app, "user", "add", "wang", "--role", "operator", "--password-stdin", stdin="short\n").exit_code == 2
+
+
+def test_third_party_secrets_come_by_standard_input(app: Flask, session: Session) -> None:
+    body = {name: COMPONENT[name] for name in ("secret", "token", "aes_key")}
+    assert run(app, "thirdparty", "add", "--appid", "tt9", "--secret-stdin", stdin=json.dumps(body)).exit_code == 0
+    assert session.scalars(sa.select(ThirdPartyApp)).one().secret == COMPONENT["secret"]
+    assert run(app, "thirdparty", "add", "--appid", "tt9", "--secret-stdin", stdin="{}").exit_code == 2
+
+
+def test_an_authorisation_link_is_printed(app: Flask, launch: Launch) -> None:
+    result = run(app, "authorize-link", "--merchant", launch.merchant.key)
+    assert result.exit_code == 0 and result.stdout.startswith("http"), result.output
+    assert run(app, "authorize-link", "--merchant", "m_nope").exit_code == 2
+
+
+def test_a_job_runs_by_name(app: Flask) -> None:
+    assert run(app, "job", "housekeeping").exit_code == 0
+    assert run(app, "job", "nope").exit_code == 2
+
+
+def test_keys_rotate_is_repeatable(app: Flask, third_party_app: ThirdPartyApp) -> None:
+    assert "third_party_app 0" in run(app, "keys", "rotate").stdout

@@ -1,0 +1,142 @@
+"""Tenant isolation in the session: alice reads and writes her own rows only, by every kind of statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask_appbuilder import Model
+from sqlalchemy.orm import Session, aliased
+
+from app import tenancy
+from app.extensions import db
+from app.models import AuditEntry, Industry, Merchant, MiniProgram, ThirdPartyApp, User, Version
+from app.tenancy import ScopeError, app_scope, merchant_scope, scoped
+from tests.conftest import Actors
+
+
+@pytest.fixture
+def alice(app: Flask, actors: Actors) -> Iterator[Session]:
+    with app_scope(app, merchant_scope(actors.alice.id)) as session:
+        yield session
+
+
+def test_a_session_without_a_scope_reads_nothing(app: Flask, actors: Actors) -> None:
+    with app.app_context(), pytest.raises(ScopeError):
+        db.session.scalars(sa.select(MiniProgram)).all()
+
+
+def test_a_session_keeps_its_scope(alice: Session) -> None:
+    with pytest.raises(ScopeError):
+        tenancy.set_scope(alice, tenancy.PLATFORM)
+
+
+def test_none_is_not_a_merchant() -> None:
+    with pytest.raises(ScopeError):
+        merchant_scope(None)  # type: ignore[arg-type]
+
+
+def test_lists_gets_aliases_and_counts_are_hers(alice: Session, actors: Actors) -> None:
+    assert [row.appid for row in alice.scalars(sa.select(MiniProgram))] == [actors.alice_app.appid]
+    assert alice.get(MiniProgram, actors.bob_app.id) is None
+    other = aliased(MiniProgram)
+    assert [row.appid for row in alice.scalars(sa.select(other))] == [actors.alice_app.appid]
+    assert alice.scalar(sa.select(sa.func.count()).select_from(MiniProgram)) == 1
+    assert [row.name for row in alice.scalars(sa.select(Merchant))] == [actors.alice.name]
+
+
+def test_joins_and_subqueries_are_hers(alice: Session, actors: Actors) -> None:
+    joined = sa.select(Merchant.name).join(MiniProgram, MiniProgram.merchant_id == Merchant.id)
+    assert alice.scalars(joined).all() == [actors.alice.name]
+    inner = sa.select(MiniProgram.merchant_id)
+    assert alice.scalars(sa.select(Merchant.name).where(Merchant.id.in_(inner))).all() == [actors.alice.name]
+
+
+def test_relations_of_others_do_not_load(alice: Session, actors: Actors) -> None:
+    row = alice.get_one(MiniProgram, actors.alice_app.id)
+    assert row.merchant is not None and row.merchant.id == actors.alice.id
+    assert row.merchant.industry.name == "餐饮"
+    with pytest.raises(ScopeError):
+        _ = row.third_party_app
+
+
+def test_updates_and_deletes_touch_her_rows_only(app: Flask, alice: Session, actors: Actors, session: Session) -> None:
+    alice.execute(sa.update(MiniProgram).values(remarks="x"))
+    alice.commit()
+    session.expire_all()
+    assert session.get_one(MiniProgram, actors.bob_app.id).remarks == ""
+    assert session.get_one(MiniProgram, actors.alice_app.id).remarks == "x"
+
+
+def test_a_new_row_is_stamped_and_a_forged_one_refused(alice: Session, actors: Actors) -> None:
+    row = Version(mini_program_id=actors.alice_app.id, number="1.0.0")
+    alice.add(row)
+    alice.commit()
+    assert row.merchant_id == actors.alice.id
+    alice.add(Version(mini_program_id=actors.bob_app.id, number="1.0.0", merchant_id=actors.bob.id))
+    with pytest.raises(ScopeError):
+        alice.commit()
+
+
+def test_a_row_is_not_given_away(alice: Session, actors: Actors) -> None:
+    alice.get_one(MiniProgram, actors.alice_app.id).merchant_id = actors.bob.id
+    with pytest.raises(ScopeError):
+        alice.commit()
+
+
+def test_platform_tables_and_reference_rows_are_not_hers_to_touch(alice: Session) -> None:
+    with pytest.raises(ScopeError):
+        alice.scalars(sa.select(ThirdPartyApp)).all()
+    assert alice.scalars(sa.select(Industry.name)).all() == ["餐饮"]
+    alice.add(Industry(name="新行业"))
+    with pytest.raises(ScopeError):
+        alice.commit()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["select * from mini_program", "update mini_program set remarks='x'", "select appid from third_party_app",
+     "select * from MINI_PROGRAM as m", "delete from version"],
+)  # fmt: skip
+def test_raw_text_that_names_an_owned_table_is_refused(alice: Session, statement: str) -> None:
+    with pytest.raises(ScopeError):
+        alice.connection().exec_driver_sql(statement)
+
+
+def test_core_goes_through_scoped(alice: Session, actors: Actors) -> None:
+    table = MiniProgram.__table__
+    with pytest.raises(ScopeError):
+        alice.execute(sa.select(table.c.appid)).all()
+    assert alice.execute(scoped(sa.select(table.c.appid), alice)).scalars().all() == [actors.alice_app.appid]
+
+
+def test_bulk_inserts_are_refused(alice: Session, actors: Actors) -> None:
+    with pytest.raises(ScopeError):
+        alice.execute(sa.insert(Version), [{"mini_program_id": actors.bob_app.id, "number": "9.9.9"}])
+
+
+def test_a_scope_does_not_leak_into_the_next_session(app: Flask, alice: Session, actors: Actors, session: Session) -> None:
+    alice.scalars(sa.select(MiniProgram)).all()
+    alice.rollback()
+    assert session.connection().exec_driver_sql("select count(*) from mini_program").scalar() == 2
+
+
+def test_every_model_declares_what_it_is() -> None:
+    fabs_own = {
+        "ab_api_key", "ab_group", "ab_permission", "ab_permission_view", "ab_register_user", "ab_role", "ab_user",
+        "ab_view_menu",
+    }  # fmt: skip
+    undeclared = {m.class_.__tablename__ for m in Model.registry.mappers if tenancy.tenancy_of(m.class_) is None}
+    assert undeclared == fabs_own
+    unscoped = {m.class_.__tablename__ for m in Model.registry.mappers if tenancy.tenancy_of(m.class_) == "unscoped"}
+    assert unscoped == {"web_session", "login_attempt"}
+
+
+def test_a_merchant_sees_its_own_staff_only(alice: Session) -> None:
+    assert alice.scalars(sa.select(User)).all() == []
+
+
+def test_the_audit_log_of_others_is_not_hers(alice: Session, actors: Actors) -> None:
+    assert {row.merchant_id for row in alice.scalars(sa.select(AuditEntry))} <= {actors.alice.id}
