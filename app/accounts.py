@@ -96,11 +96,11 @@ def change_own_password(session: Session, user: ConsoleUser, old: str, new: str,
     attempt = throttle.begin(session, f"change:{user.username}", address)
     if not passwords.matches(old, user.password):
         raise Refused("当前密码不正确", field="old_password")
-    throttle.forgive(session, attempt)
     if passwords.matches(new, user.password):
         raise Refused("新密码与当前密码相同：请换一个", field="password")
     passwords.check_password_strength(new, user.username)
     set_password(session, user, new, must_change=False, keep=keep)
+    throttle.forgive(session, attempt)
     record(session, "password_change", subject=user)
 
 
@@ -111,6 +111,15 @@ def reset_password(session: Session, user: ConsoleUser) -> str:
     throttle.forgive_user(session, user.username)
     record(session, "password_reset", subject=user)
     return password
+
+
+def change_roles(session: Session, user: ConsoleUser, role_names: Collection[str]) -> None:
+    """Give a user other roles; what it has open ends, so that no page is left with the old ones."""
+    check_roles(role_names, user.merchant)
+    if ADMIN not in role_names:
+        check_not_last_admin(session, user)
+    user.roles = find_roles(session, role_names)
+    end_credentials(session, user)
 
 
 def set_active(session: Session, user: ConsoleUser, *, active: bool) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from enum import IntEnum
 from functools import lru_cache
+from typing import Any
+
+from flask import Flask
 
 from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ROLE_WORDS
 
@@ -67,7 +70,7 @@ VIEWS: Mapping[str, Mapping[str, str]] = {
     "VersionApi": _WATCHED,
     "MenuApi": _EVERYONE,
     "OpenApi": {ADMIN: _R, OPERATOR: _R, AUDITOR: _R},
-    "SwaggerView": {ADMIN: _W, OPERATOR: _W, AUDITOR: _W},  # a page that only shows the API's description
+    "SwaggerView": {ADMIN: _R, OPERATOR: _R, AUDITOR: _R},
 }
 
 _PLATFORM = frozenset({ADMIN, OPERATOR})
@@ -121,3 +124,28 @@ def may_act_as_merchant(role_names: Collection[str]) -> bool:
 def role_words(role_names: Collection[str]) -> str:
     """Roles as people read them: 平台运营、平台审计."""
     return "、".join(ROLE_WORDS[name] for name in ROLES if name in role_names)
+
+
+def role_matrix(app: Flask) -> dict[str, dict[str, Any]]:
+    """Every role with what it may do on each registered screen, and its operations; for the docs and a snapshot.
+
+    A screen is `write` when all its permissions are granted, `read` when only looking is, else the list of them.
+    """
+    matrix: dict[str, dict[str, Any]] = {}
+    for role in ROLES:
+        screens = {view.class_permission_name: _granted(role, view) for view in app.appbuilder.baseviews}  # type: ignore[attr-defined]
+        matrix[role] = {
+            "views": {name: held for name, held in sorted(screens.items()) if held},
+            "operations": sorted(name for name in OPERATIONS if may_operate([role], name, False)),
+            "operations_if_owners_may_submit": sorted(name for name in OPERATIONS if may_operate([role], name, True)),
+        }
+    return matrix
+
+
+def _granted(role: str, view: Any) -> str | list[str]:
+    held = sorted(name for name in view.base_permissions if can([role], name, view.class_permission_name))
+    if not held:
+        return ""
+    if level([role], view.class_permission_name) == Level.WRITE:
+        return "write"
+    return "read" if set(held) <= READ_PERMISSIONS else held

@@ -246,6 +246,17 @@ class SecurityManager(FabSecurityManager):
     def register_views(self) -> None:
         """None of FAB's: the views' floor registers ours (app/views/account.py)."""
 
+    @property
+    def auth_view(self) -> Any:
+        return self._registered("LoginView")
+
+    @property
+    def user_view(self) -> Any:
+        return self._registered(OWN_ACCOUNT)
+
+    def _registered(self, name: str) -> Any:
+        return next((view for view in self.appbuilder.baseviews if view.endpoint == name), None)
+
     # Who asks.
 
     def load_user(self, pk: Any) -> ConsoleUser | None:
@@ -308,6 +319,7 @@ class SecurityManager(FabSecurityManager):
         with login_session() as own:
             attempt = throttle.begin(own, name, _address())
             user = _load(own, ConsoleUser.username.in_({name, name.lower()}))
+            own.commit()  # no transaction is open while the hash is worked out
             right = passwords.matches(password, user.password if user else None)
             if user is None or not right or not may_enter(user):
                 _record_failure(own, user)

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import sqlalchemy as sa
 from flask import Flask
@@ -68,6 +69,7 @@ class Killer:
 
 def prepare(app: Flask, sandbox: SandboxServer, count: int) -> tuple[list[int], str]:
     """Merchants with authorised mini-programs; their ids, and a template."""
+    sandbox.post("thirdparty", appid=COMPONENT["appid"], auth_domain="127.0.0.1:8080")
     appids = [row["appid"] for row in sandbox.post("apps", count=count)["apps"]]
     with app_scope(app, PLATFORM) as session:
         list(setting_up.finish(app, session))
@@ -79,7 +81,9 @@ def prepare(app: Flask, sandbox: SandboxServer, count: int) -> tuple[list[int], 
         for appid in appids:
             link = onboarding.make_link(session, merchant, owner, actor=core.SYSTEM)
             back = sandbox.post("consent", link=link.url, appid=appid, permissions=[1, 2])["redirect_url"]
-            app.test_client().get(back.removeprefix(app.config["PUBLIC_URL"]))
+            address = urlsplit(back)
+            code = dict(parse_qsl(address.query))["authorization_code"]
+            onboarding.complete(app, address.path.rsplit("/", 1)[-1], code)
         owner_id = owner.id
     template.sync(app, owner_id)
     with app_scope(app, PLATFORM) as session:

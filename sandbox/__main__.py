@@ -50,7 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if options.port == 0:
         options = replace(options, port=listener.getsockname()[1])
-    asyncio.run(Server(options).run(listener))
+    for path in (options.state, options.journal):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        server = Server(options)
+    except (ValueError, KeyError, TypeError) as broken:
+        sys.stderr.write(f"沙箱状态文件无法读取 / Cannot read the state file {options.state}: {broken}\n")
+        return 1
+    asyncio.run(server.run(listener))
     return 0
 
 

@@ -196,7 +196,7 @@ def _refresh(call: Call) -> Fields:
 
 
 def _new_pair(call: Call, app: App) -> Fields:
-    """New tokens of the call's generation. The old refresh token ends; in V1 the old access token does too."""
+    """New tokens of the call's generation. The old refresh token ends, in V1 the old access token too."""
     platform, owner = call.platform, call.thirdparty.appid
     access, refresh = Kind.AUTHORIZER_V2, Kind.REFRESH_V2
     ended: tuple[Kind, ...] = (Kind.REFRESH_V2,)
@@ -275,7 +275,7 @@ def tell_authorized(
 
 
 def revoke(platform: Platform, app: App) -> None:
-    """The merchant ends the authorisation in the platform's console: all tokens die, UNAUTHORIZED is pushed."""
+    """The merchant ends the authorisation: all tokens die, UNAUTHORIZED is pushed."""
     owner = platform.thirdparty(app.authorized_to)
     told = event(platform, app, "UNAUTHORIZED")
     for text in platform.tokens_of(app.appid):

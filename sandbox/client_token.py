@@ -1,4 +1,4 @@
-"""The client token of a mini-program, which capability calls of the open platform want (not in the contract's files)."""
+"""The client token of a mini-program, which capability calls want (not in the contract's files)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from .page import page
 from .state import App, Subject
 
-_ALWAYS = (1, 2)
+_TICKED = (1, 2)
 
 
 def choose_page(
@@ -24,14 +24,16 @@ def choose_page(
     """The form. `wish` is the name of a mini-program to be created; then there is none to choose."""
     kept = {name: value for name, value in query.items() if name != "q"}
     action = escape(f"{path}?{urlencode(kept)}")
+    search, chooser = "", ""
     if wish:
         chooser = f"<p>将为您创建小程序 <b>{escape(wish)}</b>，并授权给该服务商。</p>"
     else:
-        chooser = _search(path, kept, query.get("q", "")) + _apps(apps, total)
+        search, chooser = _search(path, kept, query.get("q", "")), _apps(apps, total)
     content = (
-        f"<section><h1>小程序授权</h1><p><b>{escape(owner)}</b> 申请管理您的小程序。授权后服务商可代您开发与运营。</p>"
-        f"{_only_search(chooser)}"
-        f'<form method="post" action="{action}">{_without_search(chooser)}'
+        f"<section><h1>小程序授权</h1><p><b>{escape(owner)}</b> 申请管理您的小程序。"
+        "授权后服务商可代您开发与运营。</p>"
+        f"{search}"
+        f'<form method="post" action="{action}">{chooser}'
         f"<h2>授予的权限集</h2>{_permissions(permissions)}"
         '<div class="row"><button class="main" name="decision" value="confirm">确认授权</button>'
         '<button name="decision" value="refuse" formnovalidate>拒绝</button></div></form></section>'
@@ -39,25 +41,15 @@ def choose_page(
     return page("小程序授权", content, narrow=True)
 
 
-_SPLIT = "<!-- -->"
-
-
-def _only_search(chooser: str) -> str:
-    return chooser.split(_SPLIT)[0] if _SPLIT in chooser else ""
-
-
-def _without_search(chooser: str) -> str:
-    return chooser.split(_SPLIT)[-1]
-
-
 def _search(path: str, kept: dict[str, str], text: str) -> str:
     hidden = "".join(
         f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in kept.items()
     )
     return (
-        f'<form method="get" action="{escape(path)}">{hidden}<label for="q">搜索小程序（名称或 AppID）</label>'
+        f'<form method="get" action="{escape(path)}">{hidden}'
+        '<label for="q">搜索小程序（名称或 AppID）</label>'
         f'<div class="row" style="margin:0"><input id="q" name="q" value="{escape(text)}" style="flex:1">'
-        f"<button>搜索</button></div></form>{_SPLIT}"
+        "<button>搜索</button></div></form>"
     )
 
 
@@ -85,7 +77,8 @@ def _app(app: App) -> str:
 def _permissions(permissions: dict[int, tuple[str, str]]) -> str:
     return "".join(
         f'<label class="pick"><input type="checkbox" name="permissions" value="{number}"'
-        f"{' checked' if number in _ALWAYS else ''}><span>{escape(name)}</span><small>{escape(text)}</small></label>"
+        f"{' checked' if number in _TICKED else ''}>"
+        f"<span>{escape(name)}</span><small>{escape(text)}</small></label>"
         for number, (name, text) in permissions.items()
     )
 
@@ -94,7 +87,8 @@ def failed_page(code: int, text: str, again: str = "") -> str:
     back = f'<p><a href="{escape(again)}">返回重新选择</a></p>' if again else ""
     return page(
         "授权失败",
-        f'<section><h1>授权失败</h1><p class="bad">{escape(text)}</p><p class="soft">错误码 {code}</p>{back}</section>',
+        f'<section><h1>授权失败</h1><p class="bad">{escape(text)}</p>'
+        f'<p class="soft">错误码 {code}</p>{back}</section>',
         narrow=True,
     )
 

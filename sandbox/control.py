@@ -364,9 +364,9 @@ def _app_row(app: App) -> Fields:
     row = {
         name: getattr(app, name)
         for name in (
-            "appid", "name", "intro", "icon", "subject", "subject_name", "personal", "banned", "subject_banned",
-            "name_reset", "deleted", "template_of", "categories", "hosts", "authorized_to", "permissions",
-            "auth_time", "verdict", "reason",
+            "appid", "name", "intro", "icon", "subject", "subject_name", "personal", "banned",
+            "subject_banned", "name_reset", "deleted", "template_of", "categories", "hosts",
+            "authorized_to", "permissions", "auth_time", "verdict", "reason",
         )
     }  # fmt: skip
     row["subject_verified"] = app.subject is Subject.VERIFIED

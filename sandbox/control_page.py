@@ -75,7 +75,8 @@ def _settings(settings: Fields) -> str:
     fields = "".join(_field(name, label, settings[name]) for name, label in _SETTINGS)
     return (
         '<section><h2>开关</h2><form method="post" action="/_sandbox/api/settings">'
-        f'<div class="grid">{fields}</div><div class="row"><button class="main">保存</button></div></form></section>'
+        f'<div class="grid">{fields}</div>'
+        '<div class="row"><button class="main">保存</button></div></form></section>'
     )
 
 
@@ -152,14 +153,16 @@ def _app_buttons(app: Fields) -> str:
 
 def _thirdparties(owners: list[Fields]) -> str:
     rows = "".join(
-        f"<tr><td><code>{escape(owner['appid'])}</code></td><td>{'已送达' if owner['ticket_delivered'] else '未送达'}</td>"
+        f"<tr><td><code>{escape(owner['appid'])}</code></td>"
+        f"<td>{'已送达' if owner['ticket_delivered'] else '未送达'}</td>"
         f'<td class="wide"><code>{escape(owner["authorization_url"]) or "未设置"}</code></td>'
         f'<td class="wide"><code>{escape(owner["message_url"]) or "未设置"}</code></td>'
         f"<td><code>{escape(owner['auth_domain']) or '—'}</code></td></tr>"
         for owner in owners
     )
     return (
-        '<section><h2>第三方小程序应用</h2><div class="scroll"><table><thead><tr><th>AppID</th><th>ticket</th>'
+        '<section><h2>第三方小程序应用</h2><div class="scroll"><table><thead><tr>'
+        "<th>AppID</th><th>ticket</th>"
         "<th>授权事件接收 URL</th><th>消息与事件接收 URL</th><th>授权域名</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div></section>"
     )
@@ -172,7 +175,8 @@ def _pushes(pushes: list[Fields]) -> str:
         for push in pushes[:30]
     )
     return (
-        '<section><h2>最近的推送</h2><div class="scroll"><table><thead><tr><th>事件</th><th>小程序</th><th>次数</th>'
+        '<section><h2>最近的推送</h2><div class="scroll"><table><thead><tr>'
+        "<th>事件</th><th>小程序</th><th>次数</th>"
         f"<th>结果</th></tr></thead><tbody>{rows}</tbody></table></div></section>"
     )
 
@@ -180,11 +184,13 @@ def _pushes(pushes: list[Fields]) -> str:
 def _calls(rows: list[Fields]) -> str:
     shown = "".join(
         f"<tr><td>{row['n']}</td><td>{escape(row['operation_id'] or '—')}</td><td>{row['method']}</td>"
-        f'<td class="wide"><code>{escape(row["path"])}</code></td><td>{row["lost"] or _code(row["answer"])}</td></tr>'
+        f'<td class="wide"><code>{escape(row["path"])}</code></td>'
+        f"<td>{row['lost'] or _code(row['answer'])}</td></tr>"
         for row in reversed(rows[-50:])
     )
     return (
-        '<section><h2>最近的调用</h2><div class="scroll"><table><thead><tr><th>#</th><th>接口</th><th>方法</th>'
+        '<section><h2>最近的调用</h2><div class="scroll"><table><thead><tr>'
+        "<th>#</th><th>接口</th><th>方法</th>"
         f"<th>路径</th><th>结果</th></tr></thead><tbody>{shown}</tbody></table></div></section>"
     )
 

@@ -23,8 +23,8 @@ def encrypt(
 ) -> str:
     """Base64 ciphertext of prefix(32) + length + message + appid + padding.
 
-    Two published readings differ in the IV only: key[0:16], or the first ciphertext block. With the second the
-    prefix's first 16 bytes are sent as they are. A receiver that reads either way gets the same message.
+    Two published readings differ in the IV only: key[0:16], or the first ciphertext block. With the second
+    the prefix's first 16 bytes are sent as they are. A receiver that reads either way gets the same message.
     """
     key = base64.b64decode(aes_key + "=")
     body = message.encode()

@@ -27,6 +27,7 @@ class Exchange:
     def serve(self, request: Request) -> Outcome | Awaitable[Outcome]:
         """An outcome, or something to wait for when the call itself waits for the console."""
         platform = self.platform
+        platform.tick()
         outage = self.weather.outage(platform.world.settings)
         operation = route(platform.contract, request)
         if outage:

@@ -14,8 +14,8 @@ from .authorization import beijing
 from .calls import HANDLERS, Answer, Call, Fields, Raw
 from .contract import Contract, Credential, Operation, Style
 from .errors import Fault
-from .simulation import Platform
 from .schema import Mismatch, Schema, check, from_text
+from .simulation import Platform
 from .state import App, Kind, ThirdParty, Token
 
 _KINDS = {
@@ -152,7 +152,7 @@ def _token_text(operation: Operation, request: Request) -> str:
         return _present(operation, request, "component_access_token")
     if operation.credential is Credential.AUTHORIZER_V1:
         return _present(operation, request, "authorizer_access_token")
-    if operation.token_field == "body":
+    if operation.token_field == "body":  # noqa: S105 - a place, no password
         body = _json(request.body)
         found = body.get("access_token") if isinstance(body, dict) else None
         if found is None:

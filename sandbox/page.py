@@ -30,14 +30,17 @@ button.main{background:var(--main);border-color:var(--main);color:#fff}
 .row form{display:inline-flex;gap:6px}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:13px}
-th,td{text-align:left;padding:7px 8px;border-bottom:1px solid var(--line);vertical-align:top;white-space:nowrap}
+th,td{text-align:left;padding:7px 8px;border-bottom:1px solid var(--line);vertical-align:top;
+white-space:nowrap}
 td.wide{white-space:normal;min-width:180px;word-break:break-all}
 td button{min-height:32px;padding:3px 9px;font-size:13px}
 .pick{display:flex;align-items:center;padding:9px 4px;border-bottom:1px solid var(--line);color:var(--ink);
 font-size:15px}
 .pick small{color:var(--soft);margin-left:auto;padding-left:10px;text-align:right}
-.apps{max-height:320px;overflow:auto;border:1px solid var(--line);border-radius:6px;padding:0 10px;margin:10px 0}
-.bad{color:#b3122f}.tag{display:inline-block;padding:0 7px;border-radius:9px;background:#eff0f1;font-size:12px}
+.apps{max-height:320px;overflow:auto;
+border:1px solid var(--line);border-radius:6px;padding:0 10px;margin:10px 0}
+.bad{color:#b3122f}
+.tag{display:inline-block;padding:0 7px;border-radius:9px;background:#eff0f1;font-size:12px}
 code{font-size:12px;word-break:break-all}
 a{color:#245bdb}
 """

@@ -1,4 +1,4 @@
-"""What the sandbox remembers: third-party apps, mini-programs, tokens, versions, settings; kept in one file."""
+"""What the sandbox remembers, and how it is kept in one file."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ _ROWS = 200
 
 
 def pieces(world: World) -> Iterator[str]:
-    """The state as JSON, a few hundred rows a piece, so that a large world is neither held twice nor in the way.
+    """The state as JSON, some rows a piece, so that a large world is neither held twice nor in the way.
 
     Between two pieces the world may move on; whoever needs one moment of it takes all pieces at once.
     """

@@ -32,7 +32,7 @@ _MODELS = (
 
 @handles("censor_image", "censor_image_v1")
 def censor_image(call: Call) -> Fields:
-    """A picture hits a model when its address contains the model's name; `missing` in it cannot be fetched."""
+    """A picture hits a model when its address has the model's name; `missing` in it cannot be fetched."""
     body, old = call.body, call.operation.id == "censor_image_v1"
     if body["app_id"] != call.app.appid or not (body.get("image") or body.get("image_data")):
         raise Fault(1 if old else 28001007)

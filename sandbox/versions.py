@@ -1,4 +1,4 @@
-"""The list of versions (获取小程序版本列表) in both generations' spelling; a stage is absent when there is none."""
+"""The list of versions (版本列表) in both generations' spelling; a stage without a version is absent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CAMEL = {
 
 
 def can_roll_back(app: App) -> bool:
-    """There is a former version, neither it nor the current was taken down, and it is the first time in a row."""
+    """There is a former version, neither it nor the current was taken down, and none was just undone."""
     if len(app.online) < 2 or app.rolled_back:
         return False
     return not (app.online[-1].taken_down or app.online[-2].taken_down)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -27,7 +28,7 @@ from werkzeug.serving import make_server
 
 from app import create_app
 from app import setup as setting_up
-from app.database import reading
+from app.database import reading, writing
 from app.extensions import db
 from app import operations as core
 from app.models import Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
@@ -64,7 +65,7 @@ class SandboxServer:
             try:
                 requests.get(f"{self.url}/_sandbox/api/state", timeout=1)
                 return
-            except requests.ConnectionError:
+            except requests.RequestException:
                 time.sleep(0.05)
         raise RuntimeError("the sandbox did not start")
 
@@ -208,7 +209,8 @@ class Actors:
 @pytest.fixture
 def third_party_app(session: Session) -> ThirdPartyApp:
     """The sandbox's third-party app with a ticket that the sandbox accepts once `ticket` was called."""
-    return setting_up.add_third_party_app(session, COMPONENT["appid"], "测试应用", COMPONENT)
+    with writing():
+        return setting_up.add_third_party_app(session, COMPONENT["appid"], "测试应用", COMPONENT)
 
 
 def fresh_ticket(session: Session, owner: ThirdPartyApp, sandbox: SandboxServer) -> None:
@@ -247,7 +249,9 @@ def authorize(
     app: Flask, session: Session, sandbox: SandboxServer, merchant: Merchant, owner: ThirdPartyApp, appid: str
 ) -> MiniProgram:
     """The whole way: link, consent, the browser's return."""
-    link = onboarding.make_link(session, merchant, owner, actor=core.SYSTEM)
+    session.rollback()
+    with writing():
+        link = onboarding.make_link(session, merchant, owner, actor=core.SYSTEM)
     back = sandbox.post("consent", link=link.url, appid=appid, permissions=[1, 2, 3])["redirect_url"]
     address = urlsplit(back)
     outcome = onboarding.complete(app, address.path.rsplit("/", 1)[-1], dict(parse_qsl(address.query))["authorization_code"])
@@ -257,12 +261,19 @@ def authorize(
     return session.scalars(sa.select(MiniProgram).where(MiniProgram.appid == appid)).one()
 
 
+def refresh(session: Session) -> None:
+    """See what others have committed: a new snapshot, and nothing remembered."""
+    session.rollback()
+    session.expire_all()
+
+
 def operate(app: Flask, session: Session, name: str, row: Any, **params: Any) -> OperationRun:
     """Request and perform one operation here and now; the run as it then stands."""
     session.rollback()  # a snapshot read before could not be written to
-    run = core.request(session, name, row, actor=core.Actor(None, "测试"), door=Door.CLI, **params)
+    with writing():
+        run = core.request(session, name, row, actor=core.Actor(None, "测试"), door=Door.CLI, **params)
     perform(app, run.id)
-    session.rollback()  # a new snapshot
+    refresh(session)
     return session.get_one(OperationRun, run.id)
 
 
@@ -300,10 +311,9 @@ def client_for(app: Flask) -> Callable[..., FlaskClient]:
 def csrf_token(client: FlaskClient, page: str = "/login/") -> str:
     """The token that a page's form carries."""
     text = client.get(page, follow_redirects=True).get_data(as_text=True)
-    marker = 'name="csrf_token"'
-    assert marker in text, f"{page} has no form with a token"
-    piece = text[text.index(marker) - 200 : text.index(marker) + 400]
-    return piece.split('value="')[-1].split('"')[0] if 'value="' in piece[piece.index(marker) :] else piece.split('value="')[1].split('"')[0]
+    tags = re.findall(r'<input[^>]*name="csrf_token"[^>]*>', text)
+    assert tags, f"{page} has no form with a token"
+    return re.findall(r'value="([^"]*)"', tags[0])[0]
 
 
 def log_in(client: FlaskClient, name: str, password: str = PASSWORD) -> None:

@@ -7,7 +7,6 @@ from urllib.parse import parse_qsl
 import structlog
 from flask import Blueprint, Flask, Response, current_app, make_response, render_template, request
 
-from app.database import set_reading
 from app.extensions import csrf
 from app.operations import inbound, onboarding
 
@@ -33,7 +32,7 @@ def message(component_appid: str) -> Response:
 
 
 def _receive(component_appid: str, receiver: str) -> Response:
-    """`success` only after the push is stored; every refusal is the same empty 403; 503 when it cannot be stored."""
+    """`success` only after the push is stored; every refusal is the same empty 403; not stored = 503."""
     remote = request.remote_addr or ""
     raw = request.stream.read(inbound.LIMIT + 1)
     try:
@@ -43,7 +42,7 @@ def _receive(component_appid: str, receiver: str) -> Response:
         if not inbound.receive(_app(), component_appid, receiver, raw, remote):
             return Response(status=403)
     except inbound.NotStored as problem:
-        log.error("push_not_stored", receiver=receiver, error=type(problem.__cause__).__name__)
+        log.warning("push_not_stored", receiver=receiver, error=type(problem.__cause__).__name__)
         return Response(status=503)
     return Response("success", mimetype="text/plain")
 
@@ -51,7 +50,6 @@ def _receive(component_appid: str, receiver: str) -> Response:
 @bp.get("/authorized/<state>")
 def authorized(state: str) -> Response:
     """Where the merchant's browser lands, without a log-in, with the authorisation code in the query."""
-    set_reading(False)  # a GET that writes: the link is used up and tokens are stored
     if request.method != "GET":
         return Response(status=204)  # a look ahead (HEAD) must not use the link up
     state, code = _code(state)
@@ -63,7 +61,7 @@ def authorized(state: str) -> Response:
 
 
 def _code(state: str) -> tuple[str, str]:
-    """State and code. How Douyin joins its query is not documented: it may also have put `&` where `?` belongs."""
+    """State and code. How Douyin joins its query is not documented: `&` may stand where `?` belongs."""
     state, _, rest = state.partition("&")
     joined = dict(parse_qsl(rest))
     code = request.args.get("authorization_code") or joined.get("authorization_code", "")

@@ -37,6 +37,9 @@ class ConsoleUser(SelfScoped, FabUser):
 
     merchant: Mapped[Merchant | None] = relationship(foreign_keys=[merchant_id])
 
+    def __str__(self) -> str:
+        return self.username
+
     @property
     def role_names(self) -> frozenset[str]:
         return frozenset(role.name for role in self.roles)

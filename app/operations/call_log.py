@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.douyin.client import CallRecord
 from app.models import ApiCall, ThirdPartyApp
-from app.operations.own_session import own_session
+from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ class CallLog:
         return [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
 
     def _write(self, batch: list[CallRecord]) -> None:
-        with own_session(self._app) as session:
+        with app_scope(self._app, PLATFORM) as session:
             session.execute(insert(ApiCall), [_row(record) for record in batch])
             _clear_faults(session, batch)
             session.commit()

@@ -23,7 +23,7 @@ from app.models import (
 from app.models.base import utcnow
 from app.operations.connection import bind, bind_app, client, flush_calls, keeper
 from app.operations.exchange import Exchanged, exchange_code
-from app.operations.keeper import Slot
+from app.operations.tokens import Slot
 from app.tenancy import PLATFORM, app_scope
 
 TICKET_WARN, TICKET_ALARM = timedelta(minutes=30), timedelta(minutes=60)

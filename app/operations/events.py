@@ -1,4 +1,4 @@
-"""What each pushed event does: a table of its name and a function. An event is a hint; the state is read back."""
+"""What each pushed event does: a table of names and functions. An event is a hint; the state is read back."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ from app.models import (
 from app.models.base import utcnow
 from app.operations import onboarding, profile, release
 from app.operations.exchange import exchange_code
-from app.operations.keeper import code_hash
-from app.operations.own_session import own_session
+from app.operations.tokens import code_hash
 from app.secrets import keyring
 from app.tenancy import PLATFORM, app_scope
 
@@ -75,7 +74,7 @@ def _app_of(session: Session, push: Push) -> MiniProgram | None:
 
 
 def _look(app: Flask, push: Push) -> MiniProgram | None:
-    with reading(), app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         return _app_of(session, push)
 
 
@@ -85,7 +84,7 @@ def _look(app: Flask, push: Push) -> MiniProgram | None:
 def on_ticket(app: Flask, push: Push, message: pushed.ComponentTicket) -> Result:
     """The newest ticket wins. A time ahead of ours counts as the time of arrival."""
     at = min(message.at or push.received_at, push.received_at)
-    with own_session(app) as session:
+    with app_scope(app, PLATFORM) as session:
         row = session.get_one(ThirdPartyApp, push.third_party_app_id)
         sealed = keyring().seal(message.ticket, ThirdPartyApp.ticket.bound_to(row))
         newer = or_(ThirdPartyApp.ticket_at.is_(None), ThirdPartyApp.ticket_at <= at)
@@ -104,7 +103,7 @@ def on_ticket(app: Flask, push: Push, message: pushed.ComponentTicket) -> Result
 
 
 def on_authorized(app: Flask, push: Push, message: pushed.Authorized) -> Result:
-    """Exchange the code, unless the browser was quicker. A late push does not bring back what was ended since."""
+    """Exchange the code, unless the browser was quicker. A late push does not revive what ended since."""
     row = _look(app, push)
     if refusal := _not_to_be_revived(app, push, row):
         return refusal
@@ -165,14 +164,14 @@ def _has_tokens_since(app: Flask, push: Push) -> bool:
             MiniProgram.state == AuthorizationState.AUTHORIZED,
         )
     )
-    with reading(), app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         obtained = session.scalar(statement)
     return obtained is not None and obtained >= since
 
 
 def _mark_code(app: Flask, push: Push, code: str) -> None:
     """So that the page the merchant still has open finds its mini-program when it is reloaded."""
-    with own_session(app) as session:
+    with app_scope(app, PLATFORM) as session:
         this = AuthorizationCode.code_hash == code_hash(push.third_party_app_id, code)
         session.execute(update(AuthorizationCode).where(this).values(appid=push.appid, failure=""))
         session.commit()
@@ -186,9 +185,9 @@ def on_unauthorized(app: Flask, push: Push, message: pushed.Unauthorized) -> Res
     if row.state == AuthorizationState.REVOKED:
         return Result(S.DONE, "此前已取消")
     before = push.event_at is not None and row.authorized_at is not None and push.event_at < row.authorized_at
-    if before and row.state == AuthorizationState.AUTHORIZED:
-        if onboarding.is_listed(app, push.third_party_app_id, push.appid):
-            return Result(S.IGNORED, "事件早于当前的授权，抖音确认授权仍然有效")
+    old = before and row.state == AuthorizationState.AUTHORIZED
+    if old and onboarding.is_listed(app, push.third_party_app_id, push.appid):
+        return Result(S.IGNORED, "事件早于当前的授权，抖音确认授权仍然有效")
     changed = onboarding.revoke(app, push.appid, "商户在抖音取消了授权")
     return Result(S.DONE, "已停用凭据，未执行的操作已取消" if changed else "没有需要取消的授权")
 
@@ -198,7 +197,7 @@ def on_update_authorized(app: Flask, push: Push, message: pushed.UpdateAuthorize
     row = _look(app, push)
     if refusal := _not_to_be_revived(app, push, row):
         return refusal
-    with reading(), app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         ours = session.get(AuthorizationCode, code_hash(push.third_party_app_id, message.authorization_code))
         busy = session.scalar(
             select(Credential.id).where(Credential.appid == push.appid, Credential.lease_until > utcnow())
@@ -260,12 +259,12 @@ def _words(message: pushed.InboundMessage) -> str:
     """The event's Chinese name, its outcome and Douyin's reason."""
     title = (type(message).__doc__ or message.event).split("。", 1)[0]
     status = getattr(message, "status", None)
-    outcome = {pushed.Verdict.REJECTED: "未通过", pushed.Verdict.PASSED: "通过", pushed.Verdict.CLOSED: "已关闭"}
-    word = outcome.get(status, "") if isinstance(status, pushed.Verdict) else ""
+    word = _OUTCOMES.get(status, "") if isinstance(status, pushed.Verdict) else ""
     reason = getattr(message, "reason", "") or getattr(message, "fail_reason", "")
     return "，".join(part for part in (title, word, str(reason)[:300]) if part)
 
 
+_OUTCOMES = {pushed.Verdict.REJECTED: "未通过", pushed.Verdict.PASSED: "通过", pushed.Verdict.CLOSED: "已关闭"}
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(pushed.MESSAGES, on_notice),
     "PUSH": on_ticket,

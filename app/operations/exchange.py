@@ -29,8 +29,8 @@ from app.models import (
 from app.models.base import utcnow
 from app.models.mini_program import PERMISSION_WORDS
 from app.operations.connection import bind_app
-from app.operations.keeper import Slot, claim_code, code_hash, grant_of, sealed_values
-from app.operations.own_session import own_session
+from app.operations.tokens import Slot, claim_code, code_hash, grant_of, sealed_values
+from app.tenancy import PLATFORM, app_scope
 
 PATIENCE = 5.0
 _TRIES = 6
@@ -70,7 +70,7 @@ def exchange_code(app: Flask, third_party_app_id: int, code: str) -> Exchanged:
 def _found_by_another(app: Flask, third_party_app_id: int, code: str) -> Exchanged:
     until = time.monotonic() + PATIENCE
     while True:
-        with own_session(app) as session:
+        with app_scope(app, PLATFORM) as session:
             claim = session.get(AuthorizationCode, code_hash(third_party_app_id, code))
             if claim is not None and claim.failure:
                 raise Refused(claim.failure)
@@ -94,7 +94,7 @@ def _note_failure(
     )
     failed = update(AuthorizationCode).values(failure=error.message[:255])
     statement: Any = delete(AuthorizationCode) if unspent else failed
-    with own_session(app) as session:
+    with app_scope(app, PLATFORM) as session:
         this = AuthorizationCode.code_hash == code_hash(third_party_app_id, code)
         session.execute(statement.where(this).execution_options(synchronize_session=False))
         session.commit()
@@ -105,7 +105,7 @@ def _store(
 ) -> Exchanged:
     """Tokens, mini-program, code and timeline in one commit; again when another changed the row meanwhile."""
     for attempt in range(_TRIES):
-        with own_session(app) as session:
+        with app_scope(app, PLATFORM) as session:
             try:
                 found = _record(session, third_party_app_id, reply, sent_at)
                 session.execute(

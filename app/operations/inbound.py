@@ -1,10 +1,9 @@
-"""Pushes: verified and stored within the request; done afterwards, once, in order per app, with a verdict each."""
+"""Pushes: verified and stored within the request; processed afterwards, once, in order per app."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -26,7 +25,6 @@ from app.models import InboundEvent, InboundState, MiniProgram, RefusedPush, Thi
 from app.models.base import utcnow
 from app.operations.events import HANDLERS, URGENT, Later, Push, Result
 from app.operations.exchange import note
-from app.operations.own_session import own_session
 from app.redaction import redact_mapping
 from app.secrets import keyring
 from app.tenancy import PLATFORM, app_scope
@@ -39,7 +37,9 @@ MOST_ATTEMPTS = 12
 AT_ONCE = 8
 A_ROUND = 32
 _TEXT_LIMIT = 500
-_PASSING = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER})
+_PASSING = frozenset(
+    {ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER}
+)
 _OPEN = (InboundState.RECEIVED, InboundState.PROCESSING)
 # Stands in for an unknown receiver's settings, so that the work, and with it the time, is the same.
 _NOBODY = ("x" * 32, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", secrets.token_hex(8))
@@ -53,7 +53,7 @@ class NotStored(Exception):
 
 
 def receive(app: Flask, component_appid: str, receiver: str, raw: bytes, remote: str) -> bool:
-    """Verify, decrypt and store one push. False: refused, and counted. Raises NotStored when the database fails.
+    """Verify, decrypt, store one push. False: refused, and counted. NotStored when the database fails.
 
     `receiver` is authorization or message. Nothing else is done here but to wake the worker.
     """
@@ -81,7 +81,7 @@ def refuse(app: Flask, component_appid: str, receiver: str, remote: str, size: i
 
 def _settings_of(app: Flask, component_appid: str) -> tuple[int, str, str]:
     """Id, token and key of the receiver; id 0 and stand-ins when there is no such one."""
-    with reading(), app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         owner = session.scalar(select(ThirdPartyApp).where(ThirdPartyApp.appid == component_appid[:64]))
         if owner is None or not owner.token or not owner.aes_key:
             return 0, _NOBODY[0], _NOBODY[1]
@@ -109,7 +109,7 @@ def _insert(app: Flask, owner_id: int, receiver: str, event: dict[str, Any]) -> 
     name, appid = _short(event.get("Event")), _short(event.get("AppId"))
     digest = hashlib.sha256(text.encode()).hexdigest()
     parts = (str(owner_id), name, appid, str(event.get("EventTime", "")), digest)
-    with own_session(app) as session:
+    with app_scope(app, PLATFORM) as session:
         key = keyring().fingerprint("\n".join(parts))
         row = InboundEvent(
             unique_key=key,
@@ -160,10 +160,12 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def _note_refusal(app: Flask, component_appid: str, receiver: str, reason: Reason, remote: str, size: int) -> None:
+def _note_refusal(  # noqa: PLR0913
+    app: Flask, component_appid: str, receiver: str, reason: Reason, remote: str, size: int
+) -> None:
     """The newest hundred are kept; the newest id is their count. A failing database changes no answer."""
     try:
-        with own_session(app) as session:
+        with app_scope(app, PLATFORM) as session:
             row = RefusedPush(
                 component_appid=clean(component_appid)[:64],
                 receiver=receiver,
@@ -188,7 +190,7 @@ def refused_count(session: Session) -> int:
 
 
 def process_due(app: Flask, limit: int = 500) -> int:
-    """Process what is due, tickets and revocations first; gives how many were done with, whatever the verdict."""
+    """Process what is due, tickets and revocations first; gives how many, whatever the verdict."""
     done = 0
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="inbound") as pool:
         while done < limit:
@@ -220,7 +222,7 @@ def _due(app: Flask, limit: int) -> list[int]:
         .order_by(case((urgent, 0), else_=1), InboundEvent.id)
         .limit(limit)
     )
-    with reading(), app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         return list(session.scalars(statement))
 
 
@@ -265,7 +267,7 @@ def _claim(app: Flask, event_id: int) -> Push | None:
         .values(state=InboundState.PROCESSING, lease_until=lease, attempts=InboundEvent.attempts + 1)
         .execution_options(synchronize_session=False)
     )
-    with own_session(app) as session:
+    with app_scope(app, PLATFORM) as session:
         if session.execute(statement).rowcount != 1:  # type: ignore[attr-defined]
             session.rollback()
             return None
@@ -302,7 +304,7 @@ def _postpone(app: Flask, push: Push, verdict: str, seconds: float, *, counted: 
         return _close(app, push, Result(InboundState.FAILED, f"{verdict}；已多次重试，可手动重放"))
     values = {"state": InboundState.RECEIVED, "verdict": f"{verdict}；稍后自动重试", "lease_until": None}
     more = {"not_before": utcnow() + timedelta(seconds=seconds), "attempts": push.attempt - (not counted)}
-    with own_session(app) as session:
+    with app_scope(app, PLATFORM) as session:
         session.execute(_held(push).values(**values, **more))
         session.commit()
     return None
@@ -311,12 +313,12 @@ def _postpone(app: Flask, push: Push, verdict: str, seconds: float, *, counted: 
 def _close(app: Flask, push: Push, result: Result) -> None:
     """The verdict and its line on the timeline, in one commit, if the event is still ours."""
     values = {"state": result.state, "verdict": result.verdict, "lease_until": None, "processed_at": utcnow()}
-    with own_session(app) as session:
+    with app_scope(app, PLATFORM) as session:
         if session.execute(_held(push).values(**values)).rowcount != 1:  # type: ignore[attr-defined]
             session.rollback()
             return
-        row = session.scalar(select(MiniProgram).where(MiniProgram.appid == push.appid)) if result.note else None
-        if row is not None:
+        row = session.scalar(select(MiniProgram).where(MiniProgram.appid == push.appid))
+        if row is not None and result.note:
             session.info["actor"] = {"name": "抖音"}
             note(session, row, "note", result.note, event=push.name, inbound_event_id=push.id)
         session.commit()
@@ -335,17 +337,11 @@ def _held(push: Push) -> Any:
     )
 
 
-def replay(session: Session, event: InboundEvent) -> None:
+def replay(_session: Session, event: InboundEvent) -> None:
     """Have a stored event processed again; the caller commits. Refused while it is being processed."""
-    if event.state == InboundState.PROCESSING and event.lease_until is not None and event.lease_until > utcnow():
+    held = event.lease_until is not None and event.lease_until > utcnow()
+    if event.state == InboundState.PROCESSING and held:
         raise Refused("该事件正在处理中：请稍后再试")
     event.state, event.verdict = InboundState.RECEIVED, ""
     event.attempts, event.lease_until, event.processed_at = 0, None, None
     event.not_before = utcnow()
-
-
-def wait_idle(app: Flask, seconds: float) -> None:
-    """Process until nothing is due, for at most so long: for commands and tests."""
-    until = time.monotonic() + seconds
-    while process_due(app) and time.monotonic() < until:
-        pass

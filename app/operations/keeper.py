@@ -12,8 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -28,7 +27,6 @@ from app.douyin.client import Douyin, DouyinClient
 from app.douyin.contract import Token
 from app.errors import DouyinError, DouzhouError, ErrorKind, NoAnswer, Refused
 from app.models import (
-    AuthorizationCode,
     AuthorizationState,
     Credential,
     CredentialKind,
@@ -37,8 +35,7 @@ from app.models import (
 )
 from app.models.base import utcnow
 from app.models.mini_program import AUTHORIZATION_WORDS
-from app.operations.own_session import own_session
-from app.secrets import keyring
+from app.operations.tokens import Grant, Held, Lease, Slot, claim_code, grant_of, sealed_values
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
@@ -58,58 +55,6 @@ _PAIR: dict[Token, tuple[Any, Any, Token]] = {
     Token.AUTHORIZER: (auth.GetAuthorizerAccessToken, auth.RetrieveAuthCode, Token.COMPONENT),
     Token.AUTHORIZER_V1: (auth.GetAuthorizerAccessTokenV1, auth.RetrieveAuthCodeV1, Token.COMPONENT_V1),
 }
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Which credential: one kind of token of a third-party app, or of an app that authorised it."""
-
-    kind: Token
-    third_party_app_id: int
-    component_appid: str
-    appid: str | None
-
-    @property
-    def key(self) -> str:
-        return f"{self.kind}:{self.component_appid}:{self.appid or ''}"
-
-
-@dataclass(frozen=True)
-class Held:
-    """A credential's row as it was read; the secrets stay out of any repr."""
-
-    id: int
-    generation: int
-    expires_at: datetime | None
-    lease_owner: str | None
-    access: str | None = field(repr=False)
-    refresh: str | None = field(repr=False)
-
-    def lasts(self, seconds: float) -> bool:
-        return bool(self.access) and self.expires_at is not None and (
-            self.expires_at - utcnow() >= timedelta(seconds=seconds)
-        )
-
-
-@dataclass
-class Lease:
-    """The right to refresh one credential. `spent`: its refresh token may be used up."""
-
-    slot: Slot
-    held: Held
-    owner: str
-    spent: bool = False
-
-
-@dataclass(frozen=True)
-class Grant:
-    """New tokens as Douyin gave them; lives in seconds."""
-
-    access: str = field(repr=False)
-    expires_in: int
-    refresh: str | None = field(default=None, repr=False)
-    refresh_expires_in: int = 0
-    permissions: frozenset[int] | None = None
 
 
 class _Elsewhere(Exception):
@@ -168,7 +113,7 @@ class Keeper:
 
     def refused(self, slot: Slot, value: str) -> None:
         """Douyin does not take `value`: if it is still the stored one, it counts as expired."""
-        with own_session(self.app) as session:
+        with app_scope(self.app, PLATFORM) as session:
             row = session.scalar(select(Credential).where(Credential.key == slot.key))
             if row is not None and row.access_token == value:
                 same = (Credential.id == row.id, Credential.generation == row.generation)
@@ -180,7 +125,7 @@ class Keeper:
     def _read(self, slot: Slot) -> Held:
         held = self._look(slot)
         if held is None:
-            with own_session(self.app) as session:
+            with app_scope(self.app, PLATFORM) as session:
                 _insert(session, slot)
             held = self._look(slot)
         if held is None:
@@ -188,7 +133,7 @@ class Keeper:
         return held
 
     def _look(self, slot: Slot) -> Held | None:
-        with reading(), app_scope(self.app, PLATFORM) as session:
+        with app_scope(self.app, PLATFORM) as session, reading():
             _permit(session, slot, v1=bool(self.app.config.get("DOUYIN_V1_TOKENS")))
             row = session.scalar(select(Credential).where(Credential.key == slot.key))
             if row is None:
@@ -275,7 +220,7 @@ class Keeper:
             raise _Elsewhere
 
     def _changed(self, statement: Any) -> bool:
-        with own_session(self.app) as session:
+        with app_scope(self.app, PLATFORM) as session:
             count: int = session.execute(statement).rowcount  # type: ignore[attr-defined]
             session.commit()
             return count == 1
@@ -291,7 +236,7 @@ class Keeper:
 
     def _component(self, lease: Lease) -> Grant:
         slot = lease.slot
-        with own_session(self.app) as session:
+        with app_scope(self.app, PLATFORM) as session:
             owner = session.get_one(ThirdPartyApp, slot.third_party_app_id)
             secret, ticket = owner.secret, owner.ticket
             fresh = owner.ticket_at is not None and utcnow() - owner.ticket_at < TICKET_LIFE
@@ -376,7 +321,7 @@ class Keeper:
 
     def _store(self, lease: Lease, grant: Grant) -> None:
         """Tokens, lease and the app's copy in one commit; _Elsewhere when the lease was no longer ours."""
-        with own_session(self.app) as session:
+        with app_scope(self.app, PLATFORM) as session:
             row = session.get_one(Credential, lease.held.id)
             ours = (
                 Credential.id == row.id,
@@ -401,7 +346,7 @@ class Keeper:
         ended: dict[str, Any] = {"lease_until": utcnow() - _PAST} if lease.spent else {"lease_owner": None}
         if error is not None:
             ended["failure"] = str(getattr(error, "message", error))[:255]
-        with own_session(self.app) as session:
+        with app_scope(self.app, PLATFORM) as session:
             ours = (Credential.id == lease.held.id, Credential.lease_owner == lease.owner)
             session.execute(_update_credential().where(*ours).values(**ended))
             lasting = isinstance(error, DouyinError) and error.kind not in _PASSING
@@ -450,33 +395,6 @@ def _grant(reply: auth.AuthorizerTokens, slot: Slot) -> Grant:
     return grant_of(reply)
 
 
-def grant_of(reply: auth.AuthorizerTokens) -> Grant:
-    """Both tokens of an answer."""
-    return Grant(
-        reply.authorizer_access_token,
-        reply.expires_in,
-        reply.authorizer_refresh_token,
-        reply.refresh_expires_in,
-        reply.permissions,
-    )
-
-
-def sealed_values(row: Credential, grant: Grant) -> dict[str, Any]:
-    """Column values that put a grant into a credential's row: sealed, with the next generation."""
-    now, ring = utcnow(), keyring()
-    values: dict[str, Any] = {
-        "access_token_sealed": ring.seal(grant.access, Credential.access_token.bound_to(row)),
-        "expires_at": now + timedelta(seconds=grant.expires_in),
-        "obtained_at": now,
-        "generation": Credential.generation + 1,
-        "failure": "",
-    }
-    if grant.refresh is not None:
-        values["refresh_token_sealed"] = ring.seal(grant.refresh, Credential.refresh_token.bound_to(row))
-        values["refresh_expires_at"] = now + timedelta(seconds=grant.refresh_expires_in)
-    return values
-
-
 def _copy_to_app(session: Session, slot: Slot, grant: Grant) -> None:
     if slot.kind is not Token.AUTHORIZER:
         return
@@ -487,27 +405,3 @@ def _copy_to_app(session: Session, slot: Slot, grant: Grant) -> None:
     if grant.permissions is not None:
         values["permissions"] = sorted(grant.permissions)
     session.execute(_update_app().where(MiniProgram.appid == slot.appid).values(**values))
-
-
-def code_hash(third_party_app_id: int, code: str) -> str:
-    """What stands for an authorisation code in the database."""
-    return keyring().fingerprint(f"authorization_code:{third_party_app_id}:{code}")
-
-
-def claim_code(app: Flask, third_party_app_id: int, code: str, *, appid: str | None = None) -> bool:
-    """Take the right to exchange a code; False when someone has it. Only one exchange, ever."""
-    with own_session(app) as session:
-        session.add(
-            AuthorizationCode(
-                code_hash=code_hash(third_party_app_id, code),
-                third_party_app_id=third_party_app_id,
-                appid=appid,
-                claimed_at=utcnow(),
-            )
-        )
-        try:
-            session.commit()
-        except IntegrityError:
-            session.rollback()
-            return False
-        return True

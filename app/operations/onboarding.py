@@ -1,4 +1,4 @@
-"""Onboarding: links by which a merchant authorises its mini-program, what came of them, claims, and their end."""
+"""Onboarding: links by which merchants authorise mini-programs, what came of them, claims, and the end."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ from app.models.base import utcnow
 from app.operations import Actor, NoParams, Settlement, Verdict, Work, credentials, operation, profile
 from app.operations.connection import application, bind_app
 from app.operations.exchange import exchange_code, note, permission_words
-from app.operations.keeper import code_hash
 from app.operations.outcome import Ending, Outcome, linked, outcome
-from app.operations.own_session import own_session
+from app.operations.tokens import code_hash
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
@@ -115,12 +114,12 @@ def complete(app: Flask, state: str, code: str) -> Outcome:
     """What the merchant's return from the consent page comes to; never raises for anything they did."""
     try:
         with app.app_context():
-            link_id = int(_signer().loads(state, max_age=LINK_LIFE.total_seconds())[0])
+            link_id = int(_signer().loads(state, max_age=int(LINK_LIFE.total_seconds()))[0])
     except SignatureExpired:
         return outcome(Ending.LINK_EXPIRED)
     except (BadSignature, ValueError, TypeError, IndexError, KeyError):
         return outcome(Ending.BAD_LINK)
-    with reading(), app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         link = session.get(AuthorizationLink, link_id)
         if link is None:
             return outcome(Ending.BAD_LINK)
@@ -160,7 +159,7 @@ def _finish(app: Flask, link: AuthorizationLink, code: str) -> Outcome:
     if ending is not None:
         return outcome(ending)
     sync_quietly(app, found.mini_program_id)
-    with reading(), app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         return linked(session.get_one(MiniProgram, found.mini_program_id))
 
 
@@ -175,7 +174,7 @@ def _ending(error: DouyinError) -> Ending:
 
 
 def _note_on_link(app: Flask, link_id: int, error: DouyinError | Refused | NoAnswer) -> None:
-    with own_session(app) as session:
+    with app_scope(app, PLATFORM) as session:
         this = update(AuthorizationLink).where(AuthorizationLink.id == link_id)
         session.execute(this.values(failure=error.message[:255]))
         session.commit()
@@ -183,7 +182,7 @@ def _note_on_link(app: Flask, link_id: int, error: DouyinError | Refused | NoAns
 
 @contextmanager
 def _system(app: Flask) -> Iterator[Session]:
-    with own_session(app) as session:
+    with app_scope(app, PLATFORM) as session:
         session.info["actor"] = {"name": "商户授权"}
         yield session
 
@@ -261,9 +260,9 @@ def _give(session: Session, row: MiniProgram, merchant_id: int) -> None:
 
 
 def revoke(app: Flask, appid: str, reason: str) -> bool:
-    """The authorisation is over: state, tokens, queued runs and timeline in one commit. False when it was already."""
+    """The authorisation is over: state, tokens, queued runs, timeline in one commit. False: it was already."""
     for attempt in range(_TRIES):
-        with own_session(app) as session:
+        with app_scope(app, PLATFORM) as session:
             try:
                 changed = _revoke_once(session, appid, reason)
                 session.commit()
@@ -284,7 +283,7 @@ def _revoke_once(session: Session, appid: str, reason: str) -> bool:
     row.unauthorized_at = utcnow()
     row.token_fault = ""
     credentials.forget(session, row)
-    stopped = {"state": RunState.FAILED, "message": f"{reason}，未执行", "finished_at": utcnow(), "lock": None}
+    stopped = {"state": RunState.FAILED, "message": f"{reason}，未执行", "finished_at": utcnow()}
     table = OperationRun.__table__
     queued = update(table).where(table.c.mini_program_id == row.id, table.c.state == RunState.QUEUED)
     session.execute(queued.values(**stopped))
@@ -312,8 +311,8 @@ def is_listed(app: Flask, third_party_app_id: int, appid: str) -> bool:
 
 
 def check_authorizations(app: Flask) -> str:
-    """Douyin's list of authorised apps against our rows; heals what pushes missed. A sentence with the counts."""
-    with reading(), app_scope(app, PLATFORM) as session:
+    """Douyin's list of authorised apps against our rows; heals what pushes missed. Gives the counts."""
+    with app_scope(app, PLATFORM) as session, reading():
         ids = list(session.scalars(select(ThirdPartyApp.id).where(ThirdPartyApp.active.is_(True))))
     counts = {"新增": 0, "恢复": 0, "取消": 0, "失败": 0}
     for owner_id in ids:
@@ -328,11 +327,9 @@ def check_authorizations(app: Flask) -> str:
 def _check_owner(app: Flask, owner_id: int, counts: dict[str, int]) -> None:
     began = utcnow()
     there = listed(bind_app(app, owner_id))
-    with reading(), app_scope(app, PLATFORM) as session:
-        rows = session.execute(
-            select(MiniProgram.appid, MiniProgram.state, MiniProgram.authorized_at, MiniProgram.unauthorized_at)
-            .where(MiniProgram.third_party_app_id == owner_id)
-        ).all()  # fmt: skip
+    columns = (MiniProgram.appid, MiniProgram.state, MiniProgram.authorized_at, MiniProgram.unauthorized_at)
+    with app_scope(app, PLATFORM) as session, reading():
+        rows = session.execute(select(*columns).where(MiniProgram.third_party_app_id == owner_id)).all()
     ours = {row.appid: row for row in rows}
     lost = [
         row.appid
@@ -344,14 +341,15 @@ def _check_owner(app: Flask, owner_id: int, counts: dict[str, int]) -> None:
     if lost:
         # A page moves when an app leaves meanwhile: only what is missing twice is gone.
         again = listed(bind_app(app, owner_id))
-        counts["取消"] += sum(revoke(app, item, "抖音的授权列表中已没有该小程序") for item in lost if item not in again)
+        gone = [item for item in lost if item not in again]
+        counts["取消"] += sum(revoke(app, item, "抖音的授权列表中已没有该小程序") for item in gone)
     missing = [appid for appid, since in there.items() if _wants_recovery(ours.get(appid), since)]
     for appid in missing[:MOST_FOUND]:
         _take_in(app, owner_id, appid, "恢复" if appid in ours else "新增", counts)
 
 
 def _wants_recovery(row: Any, since: int) -> bool:
-    """Unknown or waiting apps; revoked ones only when the list's authorisation is newer than the end we know of."""
+    """Unknown or waiting apps; revoked ones when the list's authorisation is newer than the end we know."""
     if row is None or row.state == AuthorizationState.PENDING:
         return True
     ended = row.unauthorized_at
@@ -371,8 +369,8 @@ def _take_in(app: Flask, owner_id: int, appid: str, word: str, counts: dict[str,
 
 def retrieve(app: Flask, third_party_app_id: int, appid: str) -> int:
     """找回授权码 and its exchange; the mini-program's id. Raises Refused, DouyinError, NoAnswer."""
-    code = bind_app(app, third_party_app_id).send(RetrieveAuthCode(authorization_appid=appid)).authorization_code
-    return exchange_code(app, third_party_app_id, code).mini_program_id
+    reply = bind_app(app, third_party_app_id).send(RetrieveAuthCode(authorization_appid=appid))
+    return exchange_code(app, third_party_app_id, reply.authorization_code).mini_program_id
 
 
 # Operations

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.models import PaceBucket
 from app.models.base import utcnow
-from app.operations.own_session import own_session
+from app.tenancy import PLATFORM, app_scope
 
 NAME = "douyin"
 SLICES_A_SECOND = 10  # a slice is a tenth of a second's calls: few statements, little unfairness
@@ -49,7 +49,7 @@ class SharedPace:
 
     def _lease(self) -> float:
         """Take a slice from the row. Gives the seconds to wait; 0 when one was taken, or lost to another."""
-        with own_session(self._app) as session:
+        with app_scope(self._app, PLATFORM) as session:
             bucket = self._bucket(session)
             now = utcnow()
             there = self._there(bucket.tokens, bucket.refilled_at, now)
@@ -76,7 +76,7 @@ class SharedPace:
 
     def _bucket(self, session: Session) -> PaceBucket:
         statement = select(PaceBucket).where(PaceBucket.name == NAME)
-        found = session.scalar(statement)
+        found: PaceBucket | None = session.scalar(statement)
         if found is not None:
             return found
         try:
@@ -84,4 +84,5 @@ class SharedPace:
             session.commit()
         except IntegrityError:
             session.rollback()
-        return session.scalars(statement).one()
+        made: PaceBucket = session.scalars(statement).one()
+        return made

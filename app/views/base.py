@@ -18,7 +18,7 @@ from app.errors import Refused
 from app.models.base import utcnow
 from app.views import cells
 from app.views.forms import RowSelect, attach, model_form
-from app.views.interface import ScopedFilters, filters_from, kinds_of
+from app.views.interface import ScopedFilters, filter_arguments, filters_from, kinds_of, parse_key
 from app.views.words import LABELS, WORDS
 
 MAX_PAGE = 100
@@ -37,6 +37,7 @@ class ConsoleView(ModelView):
     list_columns: ClassVar[Any]
     show_sections: ClassVar[list[tuple[str, list[str]]]] = []
     quick_columns: ClassVar[list[str]] = []
+    flags: ClassVar[dict[str, tuple[str, Any]]] = {}  # filters without a value, by argument: (label, filter)
     choices: ClassVar[dict[str, Mapping[Any, str]]] = {}  # words of text columns that hold a state
     cells: ClassVar[dict[str, Callable[[Any], Any]]] = {}  # how a column is shown, from its row
     extra_fields: ClassVar[dict[str, Callable[[str, str], Any]]] = {}
@@ -141,7 +142,7 @@ class ConsoleView(ModelView):
             "controls": self.controls(),
             "count": count, "number": number, "size": size, "pages": max(1, -(-count // size)),
             "may": may, "narrowed": bool(self._filters.filters), "link": self.link_with,
-            "filter_arguments": self.filter_arguments(), "batch": self.batch_operations() if rows else [],
+            "filter_arguments": filter_arguments(self, request.args), "flags": self._flags(), "batch": self.batch_operations() if rows else [],
         }  # fmt: skip
 
     def active_filters(self) -> ScopedFilters:
@@ -187,9 +188,9 @@ class ConsoleView(ModelView):
             return cells.shown(self.cells[name](row))
         return cells.shown(getattr(row, name), name=name, words=self.choices.get(name))
 
-    def filter_arguments(self) -> list[tuple[str, str]]:
-        """The filters of this request as they stand in its address."""
-        return [(name, value) for name, value in request.args.items() if name == "q" or name.startswith("_flt_")]
+    def _flags(self) -> list[tuple[str, str]]:
+        """(label, address without it) of the flags that narrow this list."""
+        return [(text, self.link_with(**{name: None})) for name, (text, _) in self.flags.items() if request.args.get(name) == "1"]
 
     def link_with(self, **changes: Any) -> str:
         """This list's address with some arguments changed; None removes one."""
@@ -206,7 +207,8 @@ class ConsoleView(ModelView):
         label = self.label_columns.get(name, name)
         base = {"label": label, "name": f"_flt_0_{name}", "value": request.args.get(f"_flt_0_{name}", "")}
         if self.datamodel.is_relation(name):
-            chosen = self.datamodel.session.get(self.datamodel.get_related_model(name), _key(base["value"]))
+            key = parse_key(base["value"])
+            chosen = self.datamodel.session.get(self.datamodel.get_related_model(name), key) if key else None
             return [base | {"kind": "row", "url": self.choices_url(name), "chosen": chosen}]
         options = self._options(name)
         if options is not None:
@@ -344,10 +346,6 @@ class PlatformView(ConsoleView):
 
 class MerchantFace(ConsoleView):
     """A screen of a merchant's people; the session's scope holds it to their rows."""
-
-
-def _key(text: Any) -> int:
-    return int(text) if re.fullmatch(r"\d{1,18}", str(text)) else 0
 
 
 def _page_arguments(default: int) -> tuple[int, int]:

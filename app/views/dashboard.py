@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
-from flask import current_app, url_for
+from flask import url_for
 from flask_appbuilder import IndexView, expose, has_access
 from sqlalchemy import ColumnElement, func, select
 
@@ -15,15 +14,15 @@ from app.models import (
     AuthorizationState,
     MiniProgram,
     OperationRun,
-    RunState,
     ThirdPartyApp,
     VersionState,
 )
 from app.models.base import utcnow
 from app.tenancy import scope_of
 from app.views import cells
-from app.views.mini_program import LAPSING, next_step, steps
+from app.views.mini_program import LOST, lacking, lapsing, next_step, steps, stuck
 from app.views.operate import may_operate, operation_title, page_for, run_url
+from app.views.records import lately_failed, result_cell, subject_cell, unknown
 from app.views.third_party_app import TICKET_ALARM, TICKET_WARN
 
 MOST_LISTED = 8
@@ -33,42 +32,20 @@ def count(model: type[Any], *conditions: ColumnElement[bool]) -> int:
     return db.session.scalar(select(func.count(model.id)).where(*conditions)) or 0
 
 
-def stuck_since() -> Any:
-    return utcnow() - timedelta(hours=current_app.config["AUDIT_STUCK_HOURS"])
-
-
-def lapsing() -> tuple[ColumnElement[bool], ...]:
-    return (MiniProgram.state == AuthorizationState.AUTHORIZED, MiniProgram.refresh_expires_at < utcnow() + LAPSING)
-
-
-def lacking_permissions() -> list[MiniProgram]:
-    """Authorised apps without a needed permission set. JSON lists are compared here: databases differ."""
-    authorized = select(MiniProgram.id, MiniProgram.permissions).where(MiniProgram.state == AuthorizationState.AUTHORIZED)
-    wanted = [key for key, held in db.session.execute(authorized) if not {1, 2} <= set(held or [])]
-    found = select(MiniProgram).where(MiniProgram.id.in_(wanted[:MOST_LISTED]))
-    return [*db.session.scalars(found), *([None] * max(0, len(wanted) - MOST_LISTED))]  # type: ignore[list-item]
-
-
 def needs() -> list[dict[str, Any]]:
-    """What needs a person now, worst first: title, number, link, colour."""
-    apps = url_for
-    rejected = count(MiniProgram, MiniProgram.audit_state == VersionState.REJECTED)
-    stuck = count(MiniProgram, MiniProgram.audit_state == VersionState.AUDITING, MiniProgram.audit_since < stuck_since())
-    late_day = stuck_since().date().isoformat()
-    unknown = count(OperationRun, OperationRun.state == RunState.UNKNOWN)
-    yesterday = utcnow() - timedelta(days=1)
-    failed = count(OperationRun, OperationRun.state == RunState.FAILED, OperationRun.created_at > yesterday)
-    lapse_day = (utcnow() + LAPSING).date().isoformat()
+    """What needs a person now, worst first: title, number, link, colour. Each number is that of the linked list."""
+    apps, claimed = "MiniProgramView.list", MiniProgram.merchant_id.is_not(None)
+    rejected = claimed & (MiniProgram.audit_state == VersionState.REJECTED)
     found = [
-        ("审核被驳回", rejected, apps("MiniProgramView.list", _flt_1_audit_state="rejected"), "bad"),
-        ("审核超时未出结果", stuck, apps("MiniProgramView.list", _flt_1_audit_state="auditing", _flt_1_audit_since=late_day), "bad"),
-        ("授权 7 天内到期", count(MiniProgram, *lapsing()), apps("MiniProgramView.list", _flt_1_refresh_expires_at=lapse_day), "bad"),
-        ("缺少必要权限", len(lacking_permissions()), apps("MiniProgramView.list", lacking=1), "warn"),
-        ("结果待核实", unknown, apps("OperationRunView.list", _flt_0_state="unknown"), "warn"),
-        ("24 小时内失败的操作", failed, apps("OperationRunView.list", _flt_0_state="failed"), "warn"),
-        ("待认领小程序", count(MiniProgram, MiniProgram.merchant_id.is_(None)), apps("UnclaimedMiniProgramView.list"), "warn"),
-        ("执行失败的定时任务", failed_jobs(), apps("JobView.list"), "bad"),
-    ]  # fmt: skip
+        ("审核被驳回", count(MiniProgram, rejected), url_for(apps, _flt_1_audit_state="rejected"), "bad"),
+        ("审核超时未出结果", count(MiniProgram, claimed, stuck()), url_for(apps, stuck=1), "bad"),
+        ("授权 7 天内到期", count(MiniProgram, claimed, lapsing()), url_for(apps, lapsing=1), "bad"),
+        ("缺少必要权限", count(MiniProgram, claimed, lacking()), url_for(apps, lacking=1), "warn"),
+        ("待认领小程序", count(MiniProgram, ~claimed), url_for("UnclaimedMiniProgramView.list"), "warn"),
+        ("结果待核实", count(OperationRun, unknown()), url_for("OperationRunView.list", _flt_0_state="unknown"), "warn"),
+        ("24 小时内失败的操作", count(OperationRun, lately_failed()), url_for("OperationRunView.list", failed=1), "warn"),
+        ("执行失败的定时任务", failed_jobs(), url_for("JobView.list"), "bad"),
+    ]
     return [{"title": title, "count": number, "url": url, "tone": tone if number else "calm"} for title, number, url, tone in found]
 
 
@@ -92,23 +69,22 @@ def tickets() -> list[dict[str, Any]]:
 
 def fleet() -> list[dict[str, Any]]:
     """Claimed mini-programs by stage, for the bar."""
-    live = MiniProgram.live_version != ""
-    owned = MiniProgram.merchant_id.is_not(None)
     state = MiniProgram.audit_state
-    found = [
-        ("已授权", count(MiniProgram, owned, MiniProgram.state == AuthorizationState.AUTHORIZED), {"_flt_0_state": "authorized"}),
-        ("审核中", count(MiniProgram, owned, state == VersionState.AUDITING), {"_flt_1_audit_state": "auditing"}),
-        ("待发布", count(MiniProgram, owned, state == VersionState.APPROVED), {"_flt_1_audit_state": "approved"}),
-        ("已上线", count(MiniProgram, owned, live), {"live": "1"}),
-        ("授权失效", count(MiniProgram, owned, MiniProgram.state.in_([AuthorizationState.REVOKED, AuthorizationState.CLEARED])),
-         {"_flt_0_state": "revoked"}),
-    ]  # fmt: skip
-    return [{"title": title, "count": number, "url": url_for("MiniProgramView.list", **arguments)} for title, number, arguments in found]
+    found: list[tuple[str, ColumnElement[bool], dict[str, str]]] = [
+        ("已授权", MiniProgram.state == AuthorizationState.AUTHORIZED, {"_flt_0_state": "authorized"}),
+        ("审核中", state == VersionState.AUDITING, {"_flt_1_audit_state": "auditing"}),
+        ("待发布", state == VersionState.APPROVED, {"_flt_1_audit_state": "approved"}),
+        ("已上线", MiniProgram.live_version != "", {"live": "1"}),
+        ("授权失效", MiniProgram.state.in_(LOST), {"lost": "1"}),
+    ]
+    claimed = MiniProgram.merchant_id.is_not(None)
+    return [
+        {"title": title, "count": count(MiniProgram, claimed, held), "url": url_for("MiniProgramView.list", **arguments)}
+        for title, held, arguments in found
+    ]
 
 
 def recent_runs() -> list[dict[str, Any]]:
-    from app.views.records import result_cell, subject_cell  # noqa: PLC0415  (records draws this page's rows too)
-
     newest = select(OperationRun).order_by(OperationRun.id.desc()).limit(MOST_LISTED)
     return [
         {

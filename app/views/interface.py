@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from flask_appbuilder.models.filters import BaseFilter, BaseFilterConverter, Filters
 from flask_appbuilder.models.sqla.interface import SQLAInterface
 from sqlalchemy import Boolean, Date, Integer, Numeric, String, false, func, or_
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import Load
 
 from app.models.base import State, UtcDateTime
 
@@ -169,7 +169,7 @@ class ScopedFilters(Filters):
 
 
 class ScopedInterface(SQLAInterface):
-    """FAB's data model, with our filters and the relations in `eager` loaded together with the page's rows."""
+    """FAB's data model, with our filters and the relations in `eager` (`a`, `a.b`) loaded together with the page's rows."""
 
     filter_converter_class = ConsoleFilterConverter
 
@@ -209,7 +209,14 @@ class ScopedInterface(SQLAInterface):
         return [key for (key,) in query.with_entities(self.get_pk()).order_by(self.get_pk())]
 
     def _loading(self) -> list[Any]:
-        return [selectinload(getattr(self.obj, name)) for name in self.eager]
+        return [self._path(name.split(".")) for name in self.eager]
+
+    def _path(self, names: list[str]) -> Any:
+        option, model = Load(self.obj), self.obj
+        for name in names:
+            option = option.selectinload(getattr(model, name))
+            model = model.__mapper__.relationships[name].mapper.class_
+        return option
 
     def _ordered(self, query: Any, column: str, direction: str) -> Any:
         key = self.get_pk()
@@ -227,7 +234,34 @@ def filters_from(view: Any, args: Any) -> ScopedFilters:
         value = str(args.get(name, "")).strip()
         if match and value and int(match[1]) < len(offered.get(match[2], ())):
             filters.add_filter_index(match[2], int(match[1]), value)
+    for name, (_label, kind) in view.flags.items():
+        if args.get(name) == "1":
+            filters.add_filter(view.datamodel.get_pk_name(), kind, True)
     text = str(args.get("q", "")).strip()
     if text and view.quick_columns:
         filters.add_filter(view.quick_columns[0], QuickSearch, (tuple(view.quick_columns), text))
     return filters  # type: ignore[no-any-return]
+
+
+def filter_arguments(view: Any, args: Any) -> list[tuple[str, str]]:
+    """The arguments that `filters_from` reads, to ask for the same again."""
+    return [
+        (name, value)
+        for name, value in args.items()
+        if value and (name == "q" or name in view.flags or _ARGUMENT.fullmatch(name))
+    ]
+
+
+def condition(name_: str, make: Any) -> type[BaseFilter]:
+    """A filter without a value of its own: `make()` gives the condition, at the time of asking."""
+
+    class Condition(BaseFilter):
+        """See `condition`."""
+
+        name = name_
+        arg_name = f"flag_{id(make)}"
+
+        def apply(self, query: Any, value: Any) -> Any:
+            return query.filter(make())
+
+    return Condition

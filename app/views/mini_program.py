@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import flash, redirect, url_for
+from flask import current_app, flash, redirect, url_for
 from flask_appbuilder import expose, has_access
-from flask_appbuilder.models.filters import BaseFilter
 from flask_wtf import FlaskForm
 from markupsafe import Markup
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, String, and_, cast, not_, or_, select
 
 from app.errors import Refused
 from app.extensions import db
@@ -28,26 +27,52 @@ from app.models.base import utcnow
 from app.models.mini_program import NEEDED_PERMISSIONS, PERMISSION_WORDS
 from app.models.version import VERSION_WORDS
 from app.operations import onboarding
-from app.security import current_actor
 from app.tenancy import scope_of
 from app.views import cells
 from app.views.base import READ, ConsoleView, MerchantFace, PlatformView, RowSelect
 from app.views.forms import attach, required
-from app.views.interface import ScopedInterface
-from app.views.operate import OperationActions, operate_url
+from app.views.interface import ScopedInterface, condition
+from app.views.operate import OperationActions, operate_url, page_for
 from app.views.words import EVENT_WORDS, tone, word
 
 LAPSING = timedelta(days=7)
+LOST = (AuthorizationState.REVOKED, AuthorizationState.CLEARED)
 
 
-class IsClaimed(BaseFilter):
-    """Rows that belong to a merchant (value True) or wait for one (False)."""
+IsClaimed = condition("已认领", lambda: MiniProgram.merchant_id.is_not(None))
+IsUnclaimed = condition("待认领", lambda: MiniProgram.merchant_id.is_(None))
 
-    name = "已认领"
-    arg_name = "claimed"
 
-    def apply(self, query: Any, value: Any) -> Any:
-        return query.filter(MiniProgram.merchant_id.is_not(None) if value else MiniProgram.merchant_id.is_(None))
+def lapsing() -> ColumnElement[bool]:
+    """Authorised apps whose refresh token ends within a week."""
+    authorized = MiniProgram.state == AuthorizationState.AUTHORIZED
+    return and_(authorized, MiniProgram.refresh_expires_at < utcnow() + LAPSING)
+
+
+def stuck() -> ColumnElement[bool]:
+    """Audits that have waited for longer than the setting allows."""
+    limit = utcnow() - timedelta(hours=current_app.config["AUDIT_STUCK_HOURS"])
+    return and_(MiniProgram.audit_state == VersionState.AUDITING, MiniProgram.audit_since < limit)
+
+
+def lacking() -> ColumnElement[bool]:
+    """Authorised apps without a needed permission set; the list is compared as the text that JSON is kept in."""
+    text = cast(MiniProgram.permissions, String)
+    held = [or_(*(text.like(form) for form in _holding(item))) for item in NEEDED_PERMISSIONS]
+    return and_(MiniProgram.state == AuthorizationState.AUTHORIZED, not_(and_(*held)))
+
+
+def _holding(item: int) -> tuple[str, ...]:
+    return (f"[{item}]", f"[{item},%", f"%, {item}]", f"%,{item}]", f"%, {item},%", f"%,{item},%")
+
+
+FLAGS = {
+    "lapsing": ("授权 7 天内到期", condition("授权 7 天内到期", lapsing)),
+    "stuck": ("审核超时未出结果", condition("审核超时未出结果", stuck)),
+    "lacking": ("缺少必要权限", condition("缺少必要权限", lacking)),
+    "live": ("已上线", condition("已上线", lambda: MiniProgram.live_version != "")),
+    "lost": ("授权失效", condition("授权失效", lambda: MiniProgram.state.in_(LOST))),
+}
 
 
 def named(row: MiniProgram) -> Markup:
@@ -131,7 +156,8 @@ class _MiniProgramPages(OperationActions, ConsoleView):
             "versions": versions,
             "runs": latest(OperationRun, 15),
             "token": token_cell(row),
-            "held": [item.number for item in versions if item.state == VersionState.REJECTED],
+            "version_url": lambda version: page_for("version", version.id),
+            "run_link": lambda run: page_for("operation_run", run.id),
         }
 
 
@@ -143,7 +169,8 @@ class MiniProgramView(_MiniProgramPages, PlatformView):
     list_columns = ["name", "merchant", "state", "uploaded_version", "audit_version", "live_version", "token", "missing"]
     search_columns = ["merchant", "state", "audit_state", "live_version", "live_template_id", "third_party_app"]
     order_columns = ["name", "state", "uploaded_version", "audit_version", "live_version"]
-    base_filters = [["merchant_id", IsClaimed, True]]
+    base_filters = [["id", IsClaimed, True]]
+    flags = FLAGS
     show_sections = [
         *_MiniProgramPages.show_sections,
         ("归属", ["merchant", "third_party_app", "synced_at", "remarks", "created_at"]),
@@ -170,7 +197,7 @@ class UnclaimedMiniProgramView(PlatformView):
     search_columns = ["state", "third_party_app"]
     order_columns = ["authorized_at", "name"]
     base_order = ("authorized_at", "desc")
-    base_filters = [["merchant_id", IsClaimed, False]]
+    base_filters = [["id", IsUnclaimed, True]]
     cells = {"name": named}
     show_sections = [("授权", ["name", "third_party_app", "state", "authorized_at", "subject_name"])]
 
@@ -184,7 +211,7 @@ class UnclaimedMiniProgramView(PlatformView):
         form = claim_form(self)()
         if form.is_submitted() and form.validate():
             try:
-                onboarding.claim(db.session, row, form.merchant.data, actor=current_actor())
+                onboarding.claim(db.session(), row, form.merchant.data)
                 flash(f"「{row}」已认领到「{form.merchant.data}」", "success")
                 return redirect(url_for("MiniProgramView.show", pk=row.id))
             except Refused as refused:

@@ -25,7 +25,7 @@ from app.security import current_actor, current_role_names
 from app.tenancy import scope_of
 from app.views import cells
 from app.views.forms import as_text, attach, given_params, params_form
-from app.views.interface import filters_from, parse_key
+from app.views.interface import filter_arguments, filters_from, parse_key
 from app.views.words import tone, word
 
 WAIT_SECONDS = 3.0
@@ -112,8 +112,8 @@ def _matching(op: Operation, values: Any) -> Target:
     ids = view.datamodel.keys(filters)
     if not ids:
         abort(404)
-    kept = [(name, value) for name, value in values.items() if name == "q" or name.startswith("_flt_")]
-    return Target(op, ids, [("all", "1"), ("view", view.endpoint), *kept], all_matching=True)
+    kept = [("all", "1"), ("view", view.endpoint), *filter_arguments(view, values)]
+    return Target(op, ids, kept, all_matching=True)
 
 
 def _list_view(op: Operation, name: str) -> Any:
@@ -255,6 +255,7 @@ PAGES = {
     "third_party_app": ("ThirdPartyAppView",),
     "merchant": ("MerchantView",),
     "version": ("VersionView", "MyVersionView"),
+    "operation_run": ("OperationRunView",),
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from flask import current_app, flash, jsonify, redirect, request, url_for
 from flask_appbuilder import BaseView, expose, has_access
 from flask_wtf import FlaskForm
 from markupsafe import Markup
+from sqlalchemy import ColumnElement, and_
 
 from app import jobs, operations
 from app.errors import Refused
@@ -21,7 +23,7 @@ from app.operations.perform import resolve
 from app.security import current_actor
 from app.views import cells
 from app.views.base import READ, PlatformView
-from app.views.interface import ScopedInterface
+from app.views.interface import ScopedInterface, condition
 from app.views.operate import may_operate, operation_title, page_for, run_json, run_url
 from app.views.words import ACTION_WORDS, OUTCOME_WORDS, RECEIVER_WORDS, SUBJECTS
 
@@ -41,6 +43,16 @@ def batch_cell(row: OperationRun) -> Any:
     return cells.link(url_for("BatchView.batch", batch_id=row.batch_id), row.batch_id[:8]) if row.batch_id else cells.DASH
 
 
+def unknown() -> ColumnElement[bool]:
+    """Runs whose outcome nobody knows yet."""
+    return OperationRun.state == RunState.UNKNOWN
+
+
+def lately_failed() -> ColumnElement[bool]:
+    """Runs that failed within a day."""
+    return and_(OperationRun.state == RunState.FAILED, OperationRun.created_at > utcnow() - timedelta(days=1))
+
+
 class OperationRunView(PlatformView):
     """Every request to do something, with its outcome (操作记录)."""
 
@@ -53,6 +65,7 @@ class OperationRunView(PlatformView):
     quick_columns = ["appid", "actor_name", "log_id", "message"]
     order_columns = ["id", "created_at", "finished_at", "state"]
     base_order = ("id", "desc")
+    flags = {"failed": ("24 小时内失败", condition("24 小时内失败", lately_failed))}
     cells = {
         "operation": lambda row: operation_title(row.operation),
         "subject": subject_cell,
@@ -154,6 +167,7 @@ class InboundEventView(PlatformView):
         row = self.found(pk)
         try:
             inbound.replay(db.session(), row)
+            db.session.commit()
             flash("已重新排入处理", "success")
         except Refused as refused:
             db.session.rollback()

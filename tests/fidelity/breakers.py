@@ -44,6 +44,10 @@ def _no_permission(bench: Bench, call: Prepared) -> None:
     bench.app(permissions=[4])
 
 
+def _blocked_address(bench: Bench, call: Prepared) -> None:
+    bench.control("settings", ip_blocked=True)
+
+
 def _system(code: int) -> Breaker:
     """The platform's own failure: the sandbox is told to answer it."""
 
@@ -64,7 +68,7 @@ BY_CODE: dict[int, Breaker] = {
     40001: _unknown_parameter,
     40003: _unknown_thirdparty,
     40004: _deleted_app,
-    40006: lambda bench, call: bench.control("settings", ip_blocked=True) and None,
+    40006: _blocked_address,
     40009: _expired_token,
     40010: _wrong_token,
     40020: _wrong_token,

@@ -78,8 +78,8 @@ def prepare(bench: Bench, operation_id: str) -> Prepared:
     content = operation.content()
     if content:
         media, part = content
-        examples = part.get("examples") or {}
-        prepared.body = part.get("example") or next(iter(examples.values()), {}).get("value")
+        examples: list[Row] = list((part.get("examples") or {}).values())
+        prepared.body = part.get("example") or (examples[0]["value"] if examples else None)
         if media.startswith("multipart/"):
             _form(prepared, part["schema"])
     _tokens(bench, prepared)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import requests
 
@@ -134,8 +135,8 @@ class Provider:
         url = self.sandbox.control(
             "consent", link=self.link(redirect_uri=REDIRECT), appid=appid, permissions=list(permissions)
         )["redirect_url"]
-        query = dict(part.split("=", 1) for part in url.split("?", 1)[1].split("&"))
-        return query["authorization_code"]
+        code: str = parse_qs(urlsplit(url).query)["authorization_code"][0]
+        return code
 
     def exchange(self, code: str) -> Row:
         answer = self.sandbox.get(

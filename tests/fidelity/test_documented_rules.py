@@ -1,4 +1,4 @@
-"""The contract's prose preconditions: each is proved by a test here, or stands below with a reason why not."""
+"""The contract's prose preconditions: each is proved by a test here, or stands below with a reason."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_ticket_lives_three_hours(bench: Bench, seconds: int, works: bool) -> No
 
 
 _SUPERSEDE = (
-    "lifetime 2 h; a new token shortens the previous one to a 5-minute grace; only the newest two stay valid: "
-    "fetch from one place and share"
+    "lifetime 2 h; a new token shortens the previous one to a 5-minute grace; "
+    "only the newest two stay valid: fetch from one place and share"
 )
 
 

@@ -16,7 +16,7 @@ from app.jobs import SCHEDULE, dispatch, run_job, run_now
 from app.models import Door, JobRun, LoginAttempt, OperationRun, RunState
 from app.models.base import utcnow
 from app.operations import SYSTEM, request, wait_for
-from tests.conftest import Launch, SandboxServer, operate
+from tests.conftest import Launch, SandboxServer, operate, refresh
 
 
 @pytest.mark.parametrize("job_id", list(SCHEDULE))
@@ -72,7 +72,7 @@ def test_the_poll_brings_the_verdict(app: Flask, session: Session, sandbox: Sand
     row.poll_at = utcnow()
     session.commit()
     run_now(app, "sync_audits", "测试")
-    session.expire_all()
+    refresh(session)
     assert row.audit_state == "approved"
     assert row.poll_at is None
 
@@ -105,6 +105,6 @@ def test_an_orphaned_run_is_read_back_after_its_lease(app: Flask, session: Sessi
     session.commit()
     dispatch.perform(app, run.id)  # reads back: nothing was uploaded
     dispatch.perform(app, run.id)  # so it is sent
-    session.expire_all()
+    refresh(session)
     assert session.get_one(OperationRun, run.id).state == RunState.SUCCEEDED
     assert sandbox.effects(launch.mini_program.appid)["upload"] == 1

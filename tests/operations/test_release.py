@@ -16,7 +16,7 @@ from app.models.base import utcnow
 from app.models.version import next_number, parse_number
 from app.operations import release
 from app.operations.versions import follow, poll_interval
-from tests.conftest import Launch, SandboxServer, operate
+from tests.conftest import Launch, SandboxServer, operate, refresh
 
 
 class Loop:
@@ -35,7 +35,7 @@ class Loop:
     def decide(self, verdict: str, reason: str = "") -> None:
         self.sandbox.post("audit", appid=self.row.appid, verdict=verdict, reason=reason)
         release.sync(self.app, self.row.id)
-        self.session.rollback()
+        refresh(self.session)
 
     def go_live(self, version: str) -> None:
         assert self.upload(version).state == RunState.SUCCEEDED
@@ -45,7 +45,7 @@ class Loop:
         self.sandbox.post("advance", seconds=11)  # the platform wants ten seconds between submissions
 
     def state(self, number: str) -> VersionState:
-        self.session.rollback()
+        refresh(self.session)
         return self.session.scalars(select(Version.state).where(Version.number == number)).one()
 
     @property
@@ -177,7 +177,7 @@ def settle(loop: Loop, run: OperationRun) -> None:
     run.not_before = utcnow() - timedelta(seconds=1)
     loop.session.commit()
     perform(loop.app, run.id)
-    loop.session.rollback()
+    refresh(loop.session)
 
 
 def test_an_answer_lost_before_the_effect_is_sent_again_once(loop: Loop) -> None:

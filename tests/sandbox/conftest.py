@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# This folder is no package: as one it would take the name of the package it tests. So its helpers, which stand
-# in the folder beside it, are found by path.
+# This folder is no package: as one it would take the name of the package it tests. So its helpers,
+# which stand in the folder beside it, are found by path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fidelity.harness import AUTH_DOMAIN, COMPONENT, Merchant, Provider, Sandbox  # noqa: E402

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fidelity.receiver import AES_KEY, unseal
+
 from sandbox.crypto import encrypt, envelope, signature
 
 VECTORS = json.loads(

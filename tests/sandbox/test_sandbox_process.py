@@ -63,7 +63,7 @@ def test_taken_port_gives_one_sentence() -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "sandbox", "--port", port]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "端口被占用" in done.stderr
@@ -81,7 +81,7 @@ def test_ready_soon_and_small() -> None:
     assert kilobytes < 90_000
 
 
-def test_ticket_is_repeated_until_the_console_is_up(tmp_path: Path) -> None:
+def test_ticket_is_repeated_until_the_console_is_up() -> None:
     late = Receiver()
     port = late.server.server_address[1]
     late.close()
@@ -110,5 +110,22 @@ def test_it_imports_nothing_of_the_console() -> None:
     code = (
         "import sys, sandbox.__main__; print([m for m in sys.modules if m == 'app' or m.startswith('app.')])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+    )
     assert done.stdout.strip() == "[]"
+
+
+def test_broken_state_file_gives_one_sentence(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    state.write_text("{", encoding="utf-8")
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--state", str(state)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_folder_of_the_state_file_is_made(tmp_path: Path) -> None:
+    state = tmp_path / "var" / "state.json"
+    assert Sandbox("--state", str(state)).stop() == 0
+    assert state.exists()

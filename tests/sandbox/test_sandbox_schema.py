@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from sandbox.schema import Mismatch, check, compact, from_text
 
 SHOP = {

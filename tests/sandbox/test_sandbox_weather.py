@@ -109,7 +109,7 @@ def test_rate_limit_is_per_app(merchant: Merchant) -> None:
     assert _hosts(other) == 0
 
 
-def test_error_rate_follows_the_seed(sandbox: Sandbox, merchant: Merchant) -> None:
+def test_error_rate_follows_the_seed(sandbox: Sandbox) -> None:
     def run() -> list[int]:
         sandbox.control("reset", seed=77)
         ticket = sandbox.control("ticket")["tickets"]["ttsandbox000000001"]

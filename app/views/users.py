@@ -1,0 +1,180 @@
+"""The platform's users and the merchants' staff: one screen each, both on the platform's side."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from flask import abort, flash, g, redirect, request, url_for
+from flask_appbuilder import expose, has_access
+from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
+from wtforms import BooleanField, SelectField, StringField
+from wtforms.validators import Length
+
+from app import accounts
+from app.errors import Refused
+from app.extensions import db
+from app.models import Merchant, User
+from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ROLE_WORDS
+from app.roles import role_words
+from app.views.base import READ, PlatformView
+from app.views.forms import attach, required, stripped
+from app.views.interface import ScopedInterface, condition, parse_key
+
+IsPlatforms = condition("平台用户", lambda: User.merchant_id.is_(None))
+IsMerchants = condition("商户用户", lambda: User.merchant_id.is_not(None))
+
+
+def account_form(roles: tuple[str, ...], *, editing: bool) -> type[FlaskForm]:
+    """Name, mail, role; the user name when the account is new, the switch when it is not."""
+    members: dict[str, Any] = {}
+    if not editing:
+        rules = [required("用户名"), Length(max=64, message="最多 64 个字符")]
+        members["username"] = StringField("用户名", validators=rules, filters=[stripped], description="字母、数字和 . _ @ -")
+    members["full_name"] = StringField("姓名", validators=[Length(max=64, message="最多 64 个字")], filters=[stripped])
+    members["email"] = StringField("邮箱（选填）", validators=[Length(max=200, message="最多 200 个字符")], filters=[stripped])
+    choices = [(name, ROLE_WORDS[name]) for name in roles]
+    members["roles"] = SelectField("角色", choices=choices, validators=[required("角色")])
+    if editing:
+        members["active"] = BooleanField("启用", description="停用后立即退出登录，不能再登录")
+    return type("AccountForm", (FlaskForm,), members)
+
+
+class AccountsView(PlatformView):
+    """What both screens share. Passwords are made here and shown once; nobody types one for another."""
+
+    datamodel: ClassVar[Any]
+    include_route_methods = READ | {"add", "edit", "reset"}
+    roles_offered: ClassVar[tuple[str, ...]]
+    noun = "用户"
+    label_columns = {
+        "username": "用户名", "first_name": "姓名", "roles": "角色", "last_login": "上次登录", "email": "邮箱",
+        "must_change_password": "须改密码", "password_changed_at": "密码修改时间",
+    }  # fmt: skip
+    search_columns = ["active"]
+    quick_columns = ["username", "first_name"]
+    order_columns = ["username", "first_name", "last_login"]
+    base_order = ("username", "asc")
+    cells = {"roles": lambda row: role_words(row.role_names), "email": lambda row: shown_email(row)}
+
+    @expose("/add", methods=["GET", "POST"])
+    @has_access
+    def add(self) -> Any:
+        merchant = self.merchant_of_new()
+        form = account_form(self.roles_offered, editing=False)()
+        if form.validate_on_submit():
+            try:
+                user, password = accounts.create_user(
+                    db.session(), form.username.data, [form.roles.data], merchant=merchant,
+                    full_name=form.full_name.data or "", email=form.email.data or "",
+                )  # fmt: skip
+                db.session.commit()
+                return self._password_page(user, password, "新建")
+            except Refused as refused:
+                db.session.rollback()
+                attach(form, refused.message, refused.field)
+        title = f"新建{self.noun}" + (f"（{merchant}）" if merchant else "")
+        return self._form_page(form, ["username", "full_name", "email", "roles"], title, self.get_redirect())
+
+    def merchant_of_new(self) -> Merchant | None:
+        return None
+
+    @expose("/edit/<pk>", methods=["GET", "POST"])
+    @has_access
+    def edit(self, pk: str) -> Any:
+        user = self.found(pk)
+        held = next(iter(sorted(user.role_names)), "")
+        given = {"full_name": user.first_name, "email": shown_email(user), "roles": held, "active": user.active}
+        form = account_form(self.roles_offered, editing=True)(data=given)
+        if form.validate_on_submit():
+            try:
+                change(db.session(), user, form)
+                db.session.commit()
+                flash(f"已保存{self.noun}「{user}」", "success")
+                return redirect(url_for(f"{self.endpoint}.show", pk=user.id))
+            except Refused as refused:
+                db.session.rollback()
+                attach(form, refused.message, refused.field)
+        columns = ["full_name", "email", "roles", "active"]
+        return self._form_page(form, columns, f"编辑{self.noun}「{user}」", url_for(f"{self.endpoint}.show", pk=pk))
+
+    @expose("/reset/<pk>", methods=["GET", "POST"])
+    @has_access
+    def reset(self, pk: str) -> Any:
+        user = self.found(pk)
+        if user.id == g.user.id:
+            raise Refused("请在「我的账号」中修改自己的密码")
+        form = FlaskForm()
+        if form.validate_on_submit():
+            password = accounts.reset_password(db.session(), user)
+            db.session.commit()
+            return self._password_page(user, password, "重置")
+        return self.render_template("account/reset.html", form=form, user=user, back=self.row_url(user))
+
+    def _password_page(self, user: User, password: str, done: str) -> Any:
+        return self.render_template(
+            "account/password_shown.html", user=user, password=password, done=done, back=self.row_url(user)
+        )
+
+    def row_links(self, row: Any) -> list[tuple[str, str]]:
+        if not self.may("reset") or row.id == g.user.id:
+            return []
+        return [("重置密码", url_for(f"{self.endpoint}.reset", pk=row.id))]
+
+
+def shown_email(user: User) -> str:
+    return "" if user.email.endswith("@localhost.invalid") else user.email
+
+
+def change(session: Session, user: User, form: Any) -> None:
+    """Apply an edit; a change of role or the switch ends what the user had open."""
+    if user.id == g.user.id and (not form.active.data or form.roles.data not in user.role_names):
+        raise Refused("不能停用自己或改变自己的角色", field="active")
+    user.first_name = form.full_name.data or user.username
+    user.email = form.email.data or f"{user.username}@localhost.invalid"
+    if user.role_names != {form.roles.data}:
+        accounts.change_roles(session, user, [form.roles.data])
+    if bool(user.active) != form.active.data:
+        accounts.set_active(session, user, active=form.active.data)
+
+
+class UserView(AccountsView):
+    """The platform's own people."""
+
+    route_base = "/users"
+    datamodel = ScopedInterface(User, eager=("roles",))
+    roles_offered = PLATFORM_ROLES
+    list_title = "平台用户"
+    base_filters = [["id", IsPlatforms, True]]
+    list_columns = ["username", "first_name", "roles", "active", "last_login"]
+    show_sections = [
+        ("账号", ["username", "first_name", "email", "roles", "active"]),
+        ("登录", ["last_login", "must_change_password", "password_changed_at"]),
+    ]
+
+
+class StaffView(AccountsView):
+    """The people of the merchants; new ones are added from their merchant's page."""
+
+    route_base = "/staff"
+    datamodel = ScopedInterface(User, eager=("roles", "merchant"))
+    roles_offered = MERCHANT_ROLES
+    noun = "商户用户"
+    base_filters = [["id", IsMerchants, True]]
+    search_columns = ["merchant", "active"]
+    list_columns = ["username", "first_name", "merchant", "roles", "active", "last_login"]
+    show_sections = [
+        ("账号", ["username", "first_name", "email", "merchant", "roles", "active"]),
+        ("登录", ["last_login", "must_change_password", "password_changed_at"]),
+    ]
+
+    def merchant_of_new(self) -> Merchant | None:
+        key = parse_key(request.args.get("merchant", ""))
+        merchant = db.session.get(Merchant, key) if key is not None else None
+        return merchant or abort(404)
+
+    def may(self, method: str) -> bool:
+        """The list's 新建 button has no merchant to give: people are added on the merchant's page."""
+        if method == "add" and not request.args.get("merchant"):
+            return False
+        return super().may(method)

@@ -1,0 +1,376 @@
+"""Tokens: one refresh for all who ask, recovery without a person, faults, and what is refreshed ahead."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.douyin.authorization import ListAuthApps, RetrieveAuthCode
+from app.douyin.contract import Token
+from app.douyin.profile import GetAppInfo
+from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
+from app.models import ApiCall, Credential, MiniProgram, ThirdPartyApp
+from app.models.base import utcnow
+from app.operations import credentials, onboarding
+from app.operations.pace import SharedPace
+from app.operations.tokens import Slot
+from app.tenancy import PLATFORM, app_scope
+from tests.conftest import Launch, SandboxServer, fresh_ticket
+
+HOUR = timedelta(hours=1)
+
+
+def slot_of(launch: Launch, kind: Token = Token.AUTHORIZER) -> Slot:
+    appid = None if kind in {Token.COMPONENT, Token.COMPONENT_V1} else launch.mini_program.appid
+    return Slot(kind, launch.third_party_app.id, launch.third_party_app.appid, appid)
+
+
+def alter(app: Flask, slot: Slot, **values: Any) -> None:
+    with app_scope(app, PLATFORM) as session:
+        session.execute(update(Credential).where(Credential.key == slot.key).values(**values))
+        session.commit()
+
+
+def expire(app: Flask, slot: Slot, **values: Any) -> None:
+    alter(app, slot, expires_at=utcnow() - HOUR, **values)
+
+
+def stored(app: Flask, slot: Slot) -> Credential:
+    with app_scope(app, PLATFORM) as session:
+        return session.scalars(select(Credential).where(Credential.key == slot.key)).one()
+
+
+def effects(sandbox: SandboxServer, launch: Launch) -> tuple[int, int, int]:
+    """Refreshes, retrievals and exchanges since the authorisation, whose own exchange is not counted."""
+    found = sandbox.effects(launch.mini_program.appid)
+    return found["refresh"], found["retrieve"], found["exchange"] - 1
+
+
+def works(app: Flask, launch: Launch) -> str:
+    """A call with the app's token goes through; gives the app's id as Douyin says it."""
+    with app_scope(app, PLATFORM) as session:
+        douyin = credentials.bind(session, session.get_one(MiniProgram, launch.mini_program.id))
+        session.rollback()
+        return douyin.send(GetAppInfo()).app_id
+
+
+def test_sixty_four_threads_refresh_an_expired_token_once(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    slot = slot_of(launch)
+    expire(app, slot)
+    keeper = credentials.keeper(app)
+    with ThreadPoolExecutor(64) as pool:
+        tokens = list(pool.map(lambda _: keeper.get(slot), range(64)))
+    assert len(set(tokens)) == 1
+    assert effects(sandbox, launch) == (1, 0, 0)
+    assert works(app, launch) == launch.mini_program.appid
+
+
+def test_two_keepers_as_of_two_processes_refresh_once(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    slot = slot_of(launch)
+    expire(app, slot)
+    keepers = [type(credentials.keeper(app))(app, credentials.client(app)) for _ in range(4)]
+    sandbox.post("settings", latency_ms=150)
+    with ThreadPoolExecutor(8) as pool:
+        tokens = set(pool.map(lambda number: keepers[number % 4].get(slot), range(8)))
+    sandbox.post("settings", latency_ms=0)
+    assert len(tokens) == 1
+    assert effects(sandbox, launch) == (1, 0, 0)
+
+
+def test_the_new_refresh_token_replaces_the_spent_one(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    slot = slot_of(launch)
+    for _ in range(3):
+        expire(app, slot)
+        credentials.keeper(app).get(slot)
+    assert effects(sandbox, launch) == (3, 0, 0)
+    assert stored(app, slot).generation == 4
+
+
+def test_a_lease_that_ran_out_is_recovered_by_the_code_not_by_the_refresh_token(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    slot = slot_of(launch)
+    expire(app, slot, lease_owner="killed", lease_until=utcnow() - HOUR)
+    credentials.keeper(app).get(slot)
+    assert effects(sandbox, launch) == (0, 1, 1)
+    assert works(app, launch) == launch.mini_program.appid
+    assert stored(app, slot).lease_owner is None
+
+
+def test_a_live_lease_of_another_is_waited_for(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    slot = slot_of(launch)
+    expire(app, slot, lease_owner="other", lease_until=utcnow() + timedelta(seconds=1))
+    started = time.monotonic()
+    credentials.keeper(app).get(slot)
+    assert time.monotonic() - started > 0.5
+    assert effects(sandbox, launch) == (0, 1, 1)
+
+
+def test_waiting_for_a_lease_ends_and_nothing_was_sent(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    slot = slot_of(launch)
+    expire(app, slot, lease_owner="other", lease_until=utcnow() + HOUR)
+    with pytest.raises(NoAnswer) as caught:
+        credentials.keeper(app).get(slot)
+    assert caught.value.sent is False
+    assert effects(sandbox, launch) == (0, 0, 0)
+
+
+def test_a_refused_refresh_token_is_recovered(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    sandbox.post("expire", kind="refresh", appid=launch.mini_program.appid)
+    expire(app, slot_of(launch))
+    assert works(app, launch) == launch.mini_program.appid
+    assert effects(sandbox, launch) == (0, 1, 1)
+
+
+def test_a_lost_answer_to_the_refresh_is_recovered(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    expire(app, slot_of(launch))
+    sandbox.post("settings", drop_after_next=1, drop_path="get_auth_token")
+    assert works(app, launch) == launch.mini_program.appid
+    assert effects(sandbox, launch) == (1, 1, 1)
+
+
+def test_lost_answers_to_refresh_and_exchange_are_recovered(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    expire(app, slot_of(launch))
+    sandbox.post("settings", drop_after_next=2, drop_path="get_auth_token")
+    assert works(app, launch) == launch.mini_program.appid
+    assert effects(sandbox, launch) == (1, 2, 2)
+
+
+def test_when_recovery_fails_too_the_lease_stays_as_a_sign(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    slot = slot_of(launch)
+    expire(app, slot)
+    sandbox.post("settings", drop_after_next=3, drop_path="get_auth_token")
+    with pytest.raises(NoAnswer) as caught:
+        credentials.keeper(app).get(slot)
+    assert caught.value.sent is False
+    assert stored(app, slot).lease_owner is not None
+    assert works(app, launch) == launch.mini_program.appid
+    assert effects(sandbox, launch)[0] == 1
+
+
+def test_a_request_that_never_left_spends_nothing(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    slot = slot_of(launch)
+    expire(app, slot)
+    sandbox.post("settings", drop_before_next=1, drop_path="get_auth_token")
+    assert works(app, launch) == launch.mini_program.appid
+
+
+def test_a_token_that_douyin_refuses_is_replaced(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    sandbox.post("expire", kind="authorizer", appid=launch.mini_program.appid)
+    assert works(app, launch) == launch.mini_program.appid
+    assert effects(sandbox, launch) == (1, 0, 0)
+
+
+def test_a_late_word_about_an_old_token_does_not_end_the_new_one(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    slot, keeper = slot_of(launch), credentials.keeper(app)
+    old = keeper.get(slot)
+    new = keeper.renew(slot)
+    keeper.refused(slot, old)
+    assert keeper.get(slot) == new
+    assert effects(sandbox, launch) == (1, 0, 0)
+
+
+def test_an_app_whose_authorization_ended_is_refused_before_any_call(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    onboarding.revoke(app, launch.mini_program.appid, "商户取消了授权")
+    before = len(sandbox.get("journal")["rows"])
+    with pytest.raises(Refused, match="商户已取消"):
+        works(app, launch)
+    assert len(sandbox.get("journal")["rows"]) == before
+
+
+def test_an_exchange_beside_a_refresh_leaves_a_working_pair(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    """Both make a pair and one ends the other; whoever is stored last, the next use finds it out."""
+    slot = slot_of(launch)
+    sandbox.post("settings", latency_ms=100, latency_jitter_ms=100)
+    expire(app, slot)
+    with ThreadPoolExecutor(2) as pool:
+        refresh = pool.submit(credentials.keeper(app).get, slot)
+        exchange = pool.submit(onboarding.retrieve, app, slot.third_party_app_id, launch.mini_program.appid)
+        refresh.result()
+        exchange.result()
+    sandbox.post("settings", latency_ms=0, latency_jitter_ms=0)
+    expire(app, slot)
+    assert works(app, launch) == launch.mini_program.appid
+
+
+def test_one_code_is_exchanged_once_and_all_learn_of_which_app(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    douyin = credentials.bind_app(app, launch.third_party_app.id)
+    code = douyin.send(RetrieveAuthCode(authorization_appid=launch.mini_program.appid)).authorization_code
+    with ThreadPoolExecutor(8) as pool:
+        found = list(
+            pool.map(lambda _: credentials.exchange_code(app, launch.third_party_app.id, code), range(8))
+        )
+    assert [item.fresh for item in found].count(True) == 1
+    assert {item.appid for item in found} == {launch.mini_program.appid}
+    assert effects(sandbox, launch) == (0, 1, 1)
+
+
+def test_an_unspent_code_may_be_exchanged_after_the_trouble(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    owner = launch.third_party_app.id
+    call = RetrieveAuthCode(authorization_appid=launch.mini_program.appid)
+    code = credentials.bind_app(app, owner).send(call).authorization_code
+    sandbox.post("settings", ip_blocked=True)
+    with pytest.raises(DouyinError):
+        credentials.exchange_code(app, owner, code)
+    sandbox.post("settings", ip_blocked=False)
+    assert credentials.exchange_code(app, owner, code).fresh
+
+
+def test_a_spent_code_is_refused_with_the_same_reason_again(app: Flask, launch: Launch) -> None:
+    owner = launch.third_party_app.id
+    with pytest.raises(DouyinError):
+        credentials.exchange_code(app, owner, "code-that-never-was")
+    with pytest.raises(Refused, match="授权码已过期或已使用"):
+        credentials.exchange_code(app, owner, "code-that-never-was")
+
+
+def test_an_old_ticket_gets_no_component_token(app: Flask, launch: Launch) -> None:
+    with app_scope(app, PLATFORM) as session:
+        session.execute(update(ThirdPartyApp).values(ticket_at=utcnow() - 4 * HOUR))
+        session.commit()
+    expire(app, slot_of(launch, Token.COMPONENT))
+    with pytest.raises(Refused, match="component_ticket"):
+        credentials.bind_app(app, launch.third_party_app.id).send(ListAuthApps())
+
+
+def test_v1_tokens_are_refused_until_the_setting_is_on(app: Flask, launch: Launch) -> None:
+    slot = slot_of(launch, Token.AUTHORIZER_V1)
+    with pytest.raises(Refused, match="DOUYIN_V1_TOKENS"):
+        credentials.keeper(app).get(slot)
+    app.config["DOUYIN_V1_TOKENS"] = True
+    try:
+        assert credentials.keeper(app).get(slot)
+    finally:
+        app.config["DOUYIN_V1_TOKENS"] = False
+
+
+def test_a_client_token_comes_from_the_authorizer_token(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    sandbox.post("expire", kind="authorizer", appid=launch.mini_program.appid)
+    slot = slot_of(launch, Token.CLIENT)
+    token = credentials.keeper(app).get(slot)
+    assert token == credentials.keeper(app).get(slot)
+    assert effects(sandbox, launch) == (1, 0, 0)
+
+
+def test_a_platform_fault_is_shown_and_cleared_by_a_later_success(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    sandbox.post("settings", ip_blocked=True)
+    with pytest.raises(DouyinError) as caught:
+        works(app, launch)
+    assert caught.value.kind is ErrorKind.PLATFORM
+    session.rollback()
+    credentials.report_fault(session, launch.mini_program, caught.value)
+    session.expire_all()
+    assert "白名单" in launch.third_party_app.fault
+    credentials.flush_calls(app)
+    sandbox.post("settings", ip_blocked=False)
+    works(app, launch)
+    credentials.flush_calls(app)
+    session.rollback()
+    session.expire_all()
+    assert launch.third_party_app.fault == ""
+
+
+def test_every_call_is_recorded_without_its_secrets(app: Flask, session: Session, launch: Launch) -> None:
+    credentials.flush_calls(app)
+    session.rollback()
+    rows = list(session.scalars(select(ApiCall)))
+    exchange = next(row for row in rows if row.name == "get_authorizer_access_token")
+    assert exchange.outcome == "ok"
+    assert exchange.request["authorization_code"] == "***"
+    assert not any("isvact." in row.answer or "clt." in row.answer for row in rows)
+
+
+def test_what_lapses_is_refreshed_ahead(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    slot = slot_of(launch)
+    alter(app, slot_of(launch, Token.COMPONENT), expires_at=utcnow() + timedelta(minutes=10))
+    alter(app, slot, obtained_at=utcnow() - timedelta(days=21))
+    counts = credentials.refresh_due(app)
+    assert counts == {"component": 1, "authorizer": 0, "refresh": 1, "failed": 0}
+    assert credentials.refresh_due(app) == {"component": 0, "authorizer": 0, "refresh": 0, "failed": 0}
+    assert effects(sandbox, launch) == (1, 0, 0)
+
+
+def test_access_tokens_are_refreshed_ahead_only_while_in_use(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    slot = slot_of(launch)
+    alter(app, slot, expires_at=utcnow() + timedelta(minutes=10))
+    with app_scope(app, PLATFORM) as session:
+        credentials.flush_calls(app)
+        session.execute(update(ApiCall).values(at=utcnow() - 5 * HOUR))
+        session.commit()
+    assert credentials.refresh_due(app)["authorizer"] == 0
+    works(app, launch)
+    credentials.flush_calls(app)
+    assert credentials.refresh_due(app)["authorizer"] == 1
+
+
+def test_a_fault_of_ours_does_not_stop_the_job(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+    alter(app, slot_of(launch), obtained_at=utcnow() - timedelta(days=21))
+    sandbox.post("settings", ip_blocked=True)
+    assert credentials.refresh_due(app)["failed"] == 1
+    with app_scope(app, PLATFORM) as session:
+        assert "40006" in session.get_one(ThirdPartyApp, launch.third_party_app.id).fault
+    sandbox.post("settings", ip_blocked=False)
+    assert credentials.refresh_due(app)["refresh"] == 1
+
+
+@pytest.mark.parametrize(("minutes", "level"), [(5, "ok"), (31, "warn"), (61, "alarm")])
+def test_the_age_of_a_ticket_is_warned_and_alarmed(
+    session: Session, third_party_app: ThirdPartyApp, minutes: int, level: str
+) -> None:
+    third_party_app.ticket, third_party_app.ticket_at = "t", utcnow() - timedelta(minutes=minutes)
+    session.commit()
+    found = credentials.ages(session)
+    assert (found.tickets[0].level, found.alarms) == (level, int(level == "alarm"))
+
+
+def test_apps_whose_refresh_token_lapses_soon_are_listed(session: Session, launch: Launch) -> None:
+    session.execute(update(MiniProgram).values(refresh_expires_at=utcnow() + timedelta(days=3)))
+    session.commit()
+    assert [row.id for row in credentials.ages(session).lapsing] == [launch.mini_program.id]
+
+
+def test_a_missing_ticket_is_said_plainly(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp, sandbox: SandboxServer
+) -> None:
+    with pytest.raises(Refused, match="授权事件接收 URL"):
+        credentials.bind_app(app, third_party_app.id).send(ListAuthApps())
+    fresh_ticket(session, third_party_app, sandbox)
+    assert credentials.bind_app(app, third_party_app.id).send(ListAuthApps()).total == 0
+
+
+def test_the_pace_holds_over_processes(app: Flask) -> None:
+    """Two buckets on one row, as two processes have them: together no faster than the rate after the burst."""
+    paces = [SharedPace(app, 40.0) for _ in range(2)]
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda pace: [pace.take() for _ in range(40)], paces))
+    assert 0.8 < time.monotonic() - started < 3

@@ -1,0 +1,389 @@
+"""Pushes: stored once, refused alike, processed once and in order, each with what it does."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app import operations as core
+from app.douyin.authorization import RetrieveAuthCode
+from app.errors import Refused
+from app.models import (
+    AuthorizationCode,
+    AuthorizationState,
+    Credential,
+    Door,
+    InboundEvent,
+    InboundState,
+    MiniProgram,
+    OperationRun,
+    RefusedPush,
+    RunState,
+    ThirdPartyApp,
+    VersionEvent,
+)
+from app.models.base import utcnow
+from app.operations import credentials, inbound, onboarding
+from tests.conftest import COMPONENT, Launch, SandboxServer, fresh_ticket, operate, refresh
+from tests.pushes import about, sealed, ticket
+
+S = InboundState
+
+
+def arrive(app: Flask, event: dict[str, Any], **options: Any) -> bool:
+    receiver = "authorization" if event["Event"] in {"PUSH", "AUTHORIZED", "UNAUTHORIZED"} else "message"
+    return inbound.receive(app, COMPONENT["appid"], receiver, sealed(event, **options), "127.0.0.1")
+
+
+def done(app: Flask, session: Session, event: dict[str, Any]) -> InboundEvent:
+    """Let a push arrive and be processed; the event as it then stands."""
+    assert arrive(app, event)
+    inbound.process_due(app)
+    refresh(session)
+    return session.scalars(select(InboundEvent).order_by(InboundEvent.id.desc())).first()  # type: ignore[return-value]
+
+
+def state_of(session: Session, launch: Launch) -> AuthorizationState:
+    refresh(session)
+    return session.get_one(MiniProgram, launch.mini_program.id).state
+
+
+def new_code(app: Flask, launch: Launch) -> str:
+    call = RetrieveAuthCode(authorization_appid=launch.mini_program.appid)
+    return credentials.bind_app(app, launch.third_party_app.id).send(call).authorization_code
+
+
+# Arrival
+
+
+def test_a_push_is_stored_sealed_and_its_summary_masked(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp
+) -> None:
+    assert arrive(app, ticket("ticket-canary-1"))
+    row = session.scalars(select(InboundEvent)).one()
+    assert row.state == S.RECEIVED
+    assert "ticket-canary-1" in (row.payload or "")
+    assert "ticket-canary-1" not in f"{row.payload_sealed}{row.summary}"
+
+
+def test_the_same_push_again_only_counts(app: Flask, session: Session, third_party_app: ThirdPartyApp) -> None:
+    event = about("tt1", "UNAUTHORIZED")
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: arrive(app, event), range(8)))
+    assert session.scalars(select(InboundEvent)).one().copies == 8
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"token": "wrong"}, {"aes_key": "B" * 42 + "A"}, {"appid": "tt0000000000000bad"}, {"age": 3600}, {"age": -3600}],
+)
+def test_a_forged_or_stale_push_is_refused_and_counted(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp, options: dict[str, Any]
+) -> None:
+    assert not arrive(app, ticket("t"), **options)
+    assert session.scalars(select(InboundEvent)).all() == []
+    assert inbound.refused_count(session) == 1
+
+
+def test_a_push_for_nobody_is_refused(app: Flask, session: Session) -> None:
+    assert not inbound.receive(app, "tt-unknown", "message", sealed(ticket("t")), "127.0.0.1")
+    assert session.scalars(select(RefusedPush.component_appid)).one() == "tt-unknown"
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"\xff\xfe", b'{"Encrypt":1}', b"[" * 5000])
+def test_what_is_no_push_is_refused(app: Flask, third_party_app: ThirdPartyApp, raw: bytes) -> None:
+    assert not inbound.receive(app, COMPONENT["appid"], "message", raw, "127.0.0.1")
+
+
+def test_the_last_hundred_refusals_are_kept(app: Flask, session: Session) -> None:
+    for _ in range(105):
+        inbound.receive(app, "tt-unknown", "message", b"{}", "127.0.0.1")
+    assert len(session.scalars(select(RefusedPush.id)).all()) == 100
+    assert inbound.refused_count(session) == 105
+
+
+def test_the_worker_is_woken(app: Flask, third_party_app: ThirdPartyApp) -> None:
+    woken: list[int] = []
+    wake = lambda: woken.append(1)  # noqa: E731
+    app.extensions["inbound_wakers"].append(wake)
+    arrive(app, ticket("t"))
+    app.extensions["inbound_wakers"].remove(wake)
+    assert woken == [1]
+
+
+# Tickets
+
+
+def test_the_newest_ticket_wins_whatever_the_order(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp
+) -> None:
+    now = utcnow()
+    assert done(app, session, ticket("new", at=now)).state == S.DONE
+    late = done(app, session, ticket("old", at=now - timedelta(minutes=10)))
+    assert late.state == S.IGNORED
+    assert session.get_one(ThirdPartyApp, third_party_app.id).ticket == "new"
+
+
+def test_a_ticket_from_the_future_counts_from_its_arrival(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp
+) -> None:
+    done(app, session, ticket("strange", at=utcnow() + timedelta(days=9)))
+    done(app, session, ticket("next", at=utcnow() + timedelta(seconds=2)))
+    assert session.get_one(ThirdPartyApp, third_party_app.id).ticket == "next"
+
+
+# Authorisation
+
+
+@pytest.fixture
+def listed(session: Session, third_party_app: ThirdPartyApp, sandbox: SandboxServer) -> str:
+    """An app that authorises us at Douyin, of which nobody here has heard."""
+    fresh_ticket(session, third_party_app, sandbox)
+    return str(sandbox.post("apps", count=1, authorized_to=COMPONENT["appid"])["apps"][0]["appid"])
+
+
+def test_authorized_without_the_browser_waits_to_be_claimed(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp, listed: str
+) -> None:
+    douyin = credentials.bind_app(app, third_party_app.id)
+    code = douyin.send(RetrieveAuthCode(authorization_appid=listed)).authorization_code
+    event = done(app, session, about(listed, "AUTHORIZED", AuthorizationCode=code))
+    row = session.scalars(select(MiniProgram)).one()
+    assert (row.appid, row.state, row.merchant_id) == (listed, AuthorizationState.AUTHORIZED, None)
+    assert "等待认领" in event.verdict
+
+
+def test_authorized_with_a_lost_code_recovers_by_itself(
+    app: Flask, session: Session, listed: str
+) -> None:
+    event = done(app, session, about(listed, "AUTHORIZED", AuthorizationCode="code-that-is-lost"))
+    assert event.state == S.DONE
+    assert "找回授权码" in event.verdict
+    assert session.scalars(select(MiniProgram.state)).one() == AuthorizationState.AUTHORIZED
+
+
+def test_unauthorized_ends_it_at_once(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    run = core.request(session, "sync_versions", launch.mini_program, actor=core.SYSTEM, door=Door.JOB)
+    sandbox.post("revoke", appid=launch.mini_program.appid)
+    later = utcnow() + timedelta(seconds=2)
+    event = done(app, session, about(launch.mini_program.appid, "UNAUTHORIZED", at=later))
+    assert event.state == S.DONE
+    assert state_of(session, launch) == AuthorizationState.REVOKED
+    assert session.get_one(OperationRun, run.id).state == RunState.FAILED
+    before = len(sandbox.get("journal")["rows"])
+    with pytest.raises(Refused):
+        operate(app, session, "sync_versions", session.get_one(MiniProgram, launch.mini_program.id))
+    assert len(sandbox.get("journal")["rows"]) == before
+
+
+def test_a_late_authorized_does_not_resurrect(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    appid, before = launch.mini_program.appid, utcnow() - timedelta(minutes=1)
+    sandbox.post("revoke", appid=appid)
+    done(app, session, about(appid, "UNAUTHORIZED"))
+    event = done(app, session, about(appid, "AUTHORIZED", at=before, AuthorizationCode="code-late"))
+    assert event.state == S.IGNORED
+    assert state_of(session, launch) == AuthorizationState.REVOKED
+
+
+def test_a_late_unauthorized_does_not_end_the_present_authorization(
+    app: Flask, session: Session, launch: Launch
+) -> None:
+    old = utcnow() - timedelta(hours=2)
+    event = done(app, session, about(launch.mini_program.appid, "UNAUTHORIZED", at=old))
+    assert (event.state, state_of(session, launch)) == (S.IGNORED, AuthorizationState.AUTHORIZED)
+
+
+def test_a_code_that_our_own_recovery_fetched_is_left_to_it(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    code = new_code(app, launch)
+    credentials.exchange_code(app, launch.third_party_app.id, code)
+    event = done(app, session, about(launch.mini_program.appid, "UPDATE_AUTHORIZED", AuthorizationCode=code))
+    assert event.state == S.IGNORED
+    assert sandbox.effects(launch.mini_program.appid)["exchange"] == 2
+
+
+def test_a_retrieved_code_is_exchanged_once(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    code = new_code(app, launch)
+    later = utcnow() + timedelta(seconds=1)
+    event = about(launch.mini_program.appid, "UPDATE_AUTHORIZED", at=later, AuthorizationCode=code)
+    assert done(app, session, event).state == S.DONE
+    inbound.replay(session, session.scalars(select(InboundEvent)).one())
+    session.commit()
+    inbound.process_due(app)
+    assert sandbox.effects(launch.mini_program.appid)["exchange"] == 2
+
+
+def test_a_retrieved_code_waits_while_a_refresh_is_under_way(
+    app: Flask, session: Session, launch: Launch
+) -> None:
+    refresh(session)
+    session.execute(update(Credential).values(lease_owner="other", lease_until=utcnow() + timedelta(minutes=1)))
+    session.commit()
+    later = utcnow() + timedelta(seconds=1)
+    event = about(launch.mini_program.appid, "UPDATE_AUTHORIZED", at=later, AuthorizationCode="code-of-other")
+    found = done(app, session, event)
+    assert (found.state, found.attempts) == (S.RECEIVED, 0)
+    assert session.scalars(select(AuthorizationCode).where(AuthorizationCode.appid.is_(None))).all() == []
+
+
+def test_a_cleared_app_is_not_brought_back_by_an_old_event(
+    app: Flask, session: Session, launch: Launch
+) -> None:
+    operate(app, session, "clear_authorization", launch.mini_program)
+    old = utcnow() - timedelta(minutes=5)
+    event = done(app, session, about(launch.mini_program.appid, "AUTHORIZED", at=old, AuthorizationCode="c-1"))
+    assert (event.state, state_of(session, launch)) == (S.IGNORED, AuthorizationState.CLEARED)
+
+
+# Everything else
+
+
+def test_an_audit_result_reads_the_versions_back(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    operate(
+        app, session, "upload_code", launch.mini_program,
+        template_id=launch.template_id, version="1.0.0", description="首版",
+    )  # fmt: skip
+    operate(app, session, "submit_audit", launch.mini_program)
+    appid = launch.mini_program.appid
+    sandbox.post("audit", appid=appid, verdict="approve")
+    results = [{"hostName": "douyin", "status": 1}]
+    assert done(app, session, about(appid, "PACKAGE_AUDIT", AuditResults=results)).state == S.DONE
+    assert session.get_one(MiniProgram, launch.mini_program.id).audit_state == "approved"
+
+
+def test_a_reviewed_name_is_noted_and_the_information_read_back(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    appid = launch.mini_program.appid
+    sandbox.post(f"apps/{appid}", name="新的店名")
+    event = about(appid, "MODIFY_APP_NAME", ModifyAppNameResults={"status": 0, "reason": "名称不合规"})
+    assert done(app, session, event).state == S.DONE
+    assert session.get_one(MiniProgram, launch.mini_program.id).name == "新的店名"
+    notes = session.scalars(select(VersionEvent.text).where(VersionEvent.kind == "note")).all()
+    assert notes == ["修改名称审核结果，未通过，名称不合规"]
+
+
+def test_other_events_go_on_the_timeline(app: Flask, session: Session, launch: Launch) -> None:
+    results = {"status": 1}
+    event = about(launch.mini_program.appid, "APPLY_VIDEO_CAPABILITY", ApplyVideoCapabilityResults=results)
+    assert done(app, session, event).state == S.DONE
+    line = session.scalars(select(VersionEvent).where(VersionEvent.kind == "note")).one()
+    assert (line.text, line.merchant_id) == ("短视频挂载能力申请结果，通过", launch.merchant.id)
+
+
+@pytest.mark.parametrize("name", ["A_NEW_EVENT", "MODIFY_APP_NAME", "UNAUTHORIZED"])
+def test_events_of_unknown_kind_or_app_are_ignored(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp, name: str
+) -> None:
+    event = about("tt-not-ours", name, ModifyAppNameResults={"status": 1})
+    assert done(app, session, event).state == S.IGNORED
+
+
+def test_an_event_outside_the_contract_fails_with_a_reason(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp
+) -> None:
+    event = done(app, session, {"Event": "AUTHORIZED", "AppId": "tt1"})
+    assert (event.state, "接口约定" in event.verdict) == (S.FAILED, True)
+
+
+def test_events_of_one_app_wait_for_the_older_one_but_not_a_revocation(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    appid = launch.mini_program.appid
+    sandbox.post("settings", outage="500")
+    event = about(appid, "PACKAGE_AUDIT", AuditResults=[{"hostName": "douyin", "status": 1}])
+    assert done(app, session, event).state == S.RECEIVED
+    sandbox.post("settings", outage="off")
+    waiting = about(appid, "APPLY_VIDEO_CAPABILITY", ApplyVideoCapabilityResults={"status": 1})
+    assert done(app, session, waiting).state == S.RECEIVED
+    later = utcnow() + timedelta(seconds=2)
+    assert done(app, session, about(appid, "UNAUTHORIZED", at=later)).state == S.DONE
+    refresh(session)
+    session.execute(update(InboundEvent).values(not_before=utcnow()))
+    session.commit()
+    inbound.process_due(app)
+    refresh(session)
+    assert {row.state for row in session.scalars(select(InboundEvent))} <= {S.DONE, S.IGNORED}
+
+
+def test_an_event_is_processed_by_one_worker_only(app: Flask, session: Session, launch: Launch) -> None:
+    appid = launch.mini_program.appid
+    for number in range(10):
+        arrive(app, about(appid, "APPLY_CAPACITY", event_content={"capacity_key": f"k{number}", "status": 2}))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: inbound.process_due(app), range(4)))
+    while inbound.process_due(app):
+        pass
+    refresh(session)
+    lines = session.scalars(select(VersionEvent).where(VersionEvent.kind == "note")).all()
+    assert len(lines) == 10
+    ids = [line.detail["inbound_event_id"] for line in lines]
+    assert ids == sorted(ids)
+
+
+def test_a_dead_workers_event_is_taken_over(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp
+) -> None:
+    arrive(app, ticket("t"))
+    session.execute(update(InboundEvent).values(state=S.PROCESSING, lease_until=utcnow() - timedelta(seconds=1)))
+    session.commit()
+    assert inbound.process_due(app) == 1
+    assert inbound.process_due(app) == 0
+
+
+def test_replaying_an_authorization_exchanges_nothing_twice(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp, listed: str, sandbox: SandboxServer
+) -> None:
+    douyin = credentials.bind_app(app, third_party_app.id)
+    code = douyin.send(RetrieveAuthCode(authorization_appid=listed)).authorization_code
+    event = done(app, session, about(listed, "AUTHORIZED", AuthorizationCode=code))
+    inbound.replay(session, event)
+    session.commit()
+    assert inbound.process_due(app) == 1
+    assert sandbox.effects(listed)["exchange"] == 1
+
+
+def test_what_cannot_be_done_in_many_tries_fails_and_can_be_replayed(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    sandbox.post("settings", outage="500")
+    results = [{"hostName": "douyin", "status": 1}]
+    arrive(app, about(launch.mini_program.appid, "PACKAGE_AUDIT", AuditResults=results))
+    refresh(session)
+    session.execute(update(InboundEvent).values(attempts=inbound.MOST_ATTEMPTS - 1))
+    session.commit()
+    inbound.process_due(app)
+    sandbox.post("settings", outage="off")
+    refresh(session)
+    event = session.scalars(select(InboundEvent)).one()
+    assert event.state == S.FAILED
+    inbound.replay(session, event)
+    session.commit()
+    inbound.process_due(app)
+    refresh(session)
+    assert session.scalars(select(InboundEvent)).one().state == S.DONE
+
+
+def test_a_revoked_app_that_authorizes_again_comes_back(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    """Still listed at Douyin: the code is good and the app is ours again."""
+    code = new_code(app, launch)
+    onboarding.revoke(app, launch.mini_program.appid, "误报")
+    event = done(app, session, about(launch.mini_program.appid, "AUTHORIZED", AuthorizationCode=code))
+    assert (event.state, state_of(session, launch)) == (S.DONE, AuthorizationState.AUTHORIZED)

@@ -1,0 +1,56 @@
+"""Shared by the tests of who may do what: users by name, a POST with its token, a JWT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import setup as setting_up
+from app.models import AuditEntry, Merchant, User
+from app.tenancy import PLATFORM, app_scope
+from tests.conftest import PASSWORD, csrf_token
+
+
+def post(client: FlaskClient, path: str, page: str = "", **data: Any) -> Any:
+    """POST a form as its page would: with the page's token."""
+    return client.post(path, data=data | {"csrf_token": csrf_token(client, page or path)})
+
+
+def attempt(client: FlaskClient, name: str, password: str = PASSWORD, path: str = "/login/") -> Any:
+    return post(client, path, username=name, password=password)
+
+
+def token(client: FlaskClient, name: str, password: str = PASSWORD, **more: Any) -> Any:
+    return client.post("/api/v1/security/login", json={"username": name, "password": password, **more})
+
+
+def bearer(client: FlaskClient, name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(client, name).get_json()['access_token']}"}
+
+
+@pytest.fixture
+def user(app: Flask) -> Callable[..., str]:
+    """`user("bob", "operator")` makes one with the tests' password; gives the name."""
+
+    def make(name: str, role: str, merchant: Merchant | None = None) -> str:
+        with app_scope(app, PLATFORM) as own:
+            setting_up.add_user(own, name, role, merchant_key=merchant.key if merchant else "", password=PASSWORD)
+        return name
+
+    return make
+
+
+def found(session: Session, name: str) -> User:
+    session.rollback()
+    return session.scalars(select(User).where(User.username == name).execution_options(populate_existing=True)).one()
+
+
+def audit(session: Session, action: str) -> list[AuditEntry]:
+    session.rollback()
+    return list(session.scalars(select(AuditEntry).where(AuditEntry.action == action).order_by(AuditEntry.id)))

@@ -1,0 +1,171 @@
+"""Server-side sessions: what the cookie is, when a row is made, and that ending one ends it everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import time_machine
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from app import accounts
+from app.models import WebSession
+from app.models.base import utcnow
+from tests.conftest import Actors, csrf_token, log_in
+from tests.security.conftest import found, post
+
+ACCOUNT = "/account/"
+
+
+def rows(session: Session) -> list[WebSession]:
+    session.rollback()
+    return list(session.scalars(select(WebSession).order_by(WebSession.created_at).execution_options(populate_existing=True)))
+
+
+def cookie(client: FlaskClient) -> str:
+    held = client.get_cookie("douzhou")
+    assert held is not None
+    return held.value
+
+
+def test_cookie_is_random_and_only_its_hash_is_stored(session: Session, client_for: Callable[..., FlaskClient]) -> None:
+    client = client_for("operator")
+    [row] = rows(session)
+    assert row.id_hash == hashlib.sha256(cookie(client).encode()).hexdigest()
+    assert len(cookie(client)) == 43
+    assert row.user_id is not None
+    assert row.address == "127.0.0.1"
+
+
+def test_cookie_flags(app: Flask) -> None:
+    header = app.test_client().get("/login/").headers["Set-Cookie"]
+    assert "HttpOnly" in header
+    assert "SameSite=Lax" in header
+    assert "Secure" not in header
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/static/appbuilder/css/ab.css", "/no-such-page", "/account/"])
+def test_a_visitor_who_stores_nothing_gets_no_row(app: Flask, session: Session, path: str) -> None:
+    answer = app.test_client().get(path)
+    assert "Set-Cookie" not in answer.headers
+    assert rows(session) == []
+
+
+def test_a_visitors_row_ends_within_the_hour(app: Flask, session: Session) -> None:
+    app.test_client().get("/login/")
+    [row] = rows(session)
+    assert row.user_id is None
+    assert row.expires_at - row.created_at == timedelta(hours=1)
+
+
+def test_logging_in_changes_the_id_and_forgets_the_old_one(app: Flask, session: Session, user: Callable[..., str]) -> None:
+    client = app.test_client()
+    client.get("/login/")
+    before = cookie(client)
+    log_in(client, user("bob", "operator"))
+    assert cookie(client) != before
+    assert [row.id_hash for row in rows(session)] == [hashlib.sha256(cookie(client).encode()).hexdigest()]
+
+
+def test_a_planted_id_is_not_taken_over(app: Flask, user: Callable[..., str]) -> None:
+    client = app.test_client()
+    client.set_cookie("douzhou", "A" * 43)
+    log_in(client, user("bob", "operator"))
+    assert cookie(client) != "A" * 43
+
+
+def test_logging_out_ends_the_session_for_a_copied_cookie_too(app: Flask, client_for: Callable[..., FlaskClient]) -> None:
+    client, thief = client_for("operator"), app.test_client()
+    thief.set_cookie("douzhou", cookie(client))
+    assert thief.get(ACCOUNT).status_code == 200
+    assert post(client, "/logout/").status_code == 302
+    assert thief.get(ACCOUNT).status_code == 302
+
+
+def test_logging_out_by_a_link_only_asks(client_for: Callable[..., FlaskClient]) -> None:
+    client = client_for("operator")
+    client.get("/logout/")
+    assert client.get(ACCOUNT).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["", "x", "A" * 44, "../" * 20, "é" * 43, "%00" * 20, '"' * 43, "A" * 4000])
+def test_a_malformed_cookie_is_a_visitor(app: Flask, value: str) -> None:
+    client = app.test_client()
+    answer = client.get("/login/", headers={"Cookie": f"douzhou={value}"})
+    assert answer.status_code == 200
+
+
+def test_a_session_ends_after_its_time(client_for: Callable[..., FlaskClient]) -> None:
+    client = client_for("operator")
+    with time_machine.travel(utcnow() + timedelta(hours=12, minutes=1)):
+        assert client.get(ACCOUNT).status_code == 302
+
+
+def test_a_page_that_changes_nothing_writes_nothing(session: Session, client_for: Callable[..., FlaskClient]) -> None:
+    client = client_for("operator")
+    client.get("/account/password")
+    seen = rows(session)[0].seen_at
+    client.get("/account/password")
+    assert rows(session)[0].seen_at == seen
+
+
+def test_seen_at_moves_every_five_minutes(session: Session, client_for: Callable[..., FlaskClient]) -> None:
+    client = client_for("operator")
+    client.get("/account/password")
+    session.execute(update(WebSession).values(seen_at=utcnow() - timedelta(minutes=6)))
+    session.commit()
+    client.get("/account/password")
+    assert utcnow() - rows(session)[0].seen_at < timedelta(minutes=1)
+
+
+def test_disabling_a_user_ends_it_at_once(session: Session, client_for: Callable[..., FlaskClient]) -> None:
+    client = client_for("operator")
+    accounts.set_active(session, found(session, "operator0"), active=False)
+    session.commit()
+    assert client.get(ACCOUNT).status_code == 302
+    assert session.scalar(select(func.count()).select_from(WebSession)) == 0
+
+
+def test_suspending_a_merchant_shuts_its_people_out(
+    session: Session, actors: Actors, client_for: Callable[..., FlaskClient]
+) -> None:
+    client = client_for("owner", actors.alice)
+    assert client.get(ACCOUNT).status_code == 200
+    actors.alice.state = "suspended"  # type: ignore[assignment]
+    session.commit()
+    assert client.get(ACCOUNT).status_code == 302
+
+
+def test_a_session_that_ended_is_not_brought_back_by_a_late_request(session: Session, app: Flask, client_for: Callable[..., FlaskClient]) -> None:
+    client = client_for("operator")
+    with client.session_transaction() as held:
+        held["note"] = "late"
+        session.execute(WebSession.__table__.delete())
+        session.commit()
+    assert rows(session) == []
+
+
+def test_own_sessions_are_listed_and_the_others_can_be_ended(
+    app: Flask, session: Session, user: Callable[..., str]
+) -> None:
+    name = user("bob", "operator")
+    here, there = app.test_client(), app.test_client()
+    log_in(here, name)
+    log_in(there, name)
+    assert here.get(ACCOUNT).get_data(as_text=True).count("127.0.0.1") == 2
+    assert post(here, "/account/sessions/end", ACCOUNT).status_code == 302
+    assert here.get(ACCOUNT).status_code == 200
+    assert there.get(ACCOUNT).status_code == 302
+
+
+def test_a_post_without_its_token_is_told_to_reload(client_for: Callable[..., FlaskClient]) -> None:
+    client = client_for("operator")
+    answer = client.post("/account/sessions/end")
+    assert answer.status_code == 400
+    assert "页面已过期" in answer.get_data(as_text=True)
+    assert csrf_token(client, "/account/password")
