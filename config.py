@@ -163,6 +163,7 @@ class Config:
         self.AUDIT_STUCK_HOURS = _number(env, "AUDIT_STUCK_HOURS", 72)
         self.SANDBOX_URL = env.get("SANDBOX_URL", "")
         self.EMBEDDED = _flag(env, "EMBEDDED")
+        self.LOG_LEVEL = (env.get("LOG_LEVEL") or "INFO").upper()
         self.TESTING = _flag(env, "TESTING")
         if self.TESTING:
             self.FAB_PASSWORD_HASH_METHOD = "pbkdf2:sha256:1"

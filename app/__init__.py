@@ -37,7 +37,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     app = Flask(__name__)
     app.config.from_object(Config(env))
     app.config.update(overrides)
-    logs.init_logging(app.config.get("LOG_LEVEL", "INFO"))
+    logs.init_logging(app.config["LOG_LEVEL"])
     if hops := app.config["PROXY_HOPS"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     secrets.init_app(app)

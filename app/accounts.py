@@ -83,7 +83,9 @@ def end_credentials(session: Session, user: ConsoleUser, *, keep: str | None = N
     websession.end_all(session, user.id, but=keep)
 
 
-def set_password(session: Session, user: ConsoleUser, password: str, *, must_change: bool, keep: str | None = None) -> None:
+def set_password(
+    session: Session, user: ConsoleUser, password: str, *, must_change: bool, keep: str | None = None
+) -> None:
     """Store a password that has been checked; other sessions and tokens end."""
     user.password = passwords.hash_password(password)
     user.password_changed_at = utcnow()
@@ -91,7 +93,9 @@ def set_password(session: Session, user: ConsoleUser, password: str, *, must_cha
     end_credentials(session, user, keep=keep)
 
 
-def change_own_password(session: Session, user: ConsoleUser, old: str, new: str, *, keep: str | None, address: str) -> None:
+def change_own_password(
+    session: Session, user: ConsoleUser, old: str, new: str, *, keep: str | None, address: str
+) -> None:
     """A user's own change: the old password is asked (and guesses are counted), the other sessions end."""
     attempt = throttle.begin(session, f"change:{user.username}", address)
     if not passwords.matches(old, user.password):
@@ -123,7 +127,7 @@ def change_roles(session: Session, user: ConsoleUser, role_names: Collection[str
 
 
 def set_active(session: Session, user: ConsoleUser, *, active: bool) -> None:
-    """Enable or disable; a disabled user's sessions and tokens end at once. Refused for the last administrator."""
+    """Enable or disable; disabling ends sessions and tokens at once. Refused for the last administrator."""
     if not active:
         check_not_last_admin(session, user)
         end_credentials(session, user)
@@ -134,8 +138,12 @@ def check_not_last_admin(session: Session, user: ConsoleUser) -> None:
     """Refused when nobody could administer the platform without this user."""
     if ADMIN not in user.role_names:
         return
-    others = select(func.count()).select_from(ConsoleUser).where(
-        ConsoleUser.roles.any(Role.name == ADMIN), ConsoleUser.active.is_(True), ConsoleUser.id != user.id
+    others = (
+        select(func.count())
+        .select_from(ConsoleUser)
+        .where(
+            ConsoleUser.roles.any(Role.name == ADMIN), ConsoleUser.active.is_(True), ConsoleUser.id != user.id
+        )
     )
     if not session.scalar(others):
         raise Refused("这是最后一个可用的平台管理员：请先为他人授予该角色", field="roles")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 from flask import Flask, current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 from flask_migrate import upgrade
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -236,11 +236,22 @@ def keys_rotate() -> None:
         click.echo(f"{name} {count}")
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (
+COMMANDS: tuple[click.Command, ...] = (
     setup_command, user, thirdparty, merchant, authorize_link, operate, job, scheduler, worker, events, keys,
 )  # fmt: skip
 
 
 def register(app: Flask) -> None:
     for command in COMMANDS:
-        app.cli.add_command(command)  # type: ignore[arg-type]
+        _in_context(command)
+        app.cli.add_command(command)
+
+
+def _in_context(command: click.Command) -> None:
+    """Give a command, and those below it, the application's context."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _in_context(below)
+    elif command.callback is not None and not getattr(command.callback, "in_context", False):
+        command.callback = with_appcontext(command.callback)
+        command.callback.in_context = True  # type: ignore[attr-defined]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,6 +12,7 @@ from flask import Flask, current_app
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app import accounts, passwords
 from app import operations as core
 from app import setup as setting_up
 from app.models import Door, Industry, Merchant, MiniProgram, Template, ThirdPartyApp, User
@@ -63,13 +63,11 @@ def demo_data(sandbox_url: str) -> None:
 @click.command("demo-passwords")
 def demo_passwords() -> None:
     """New passwords for the demo's accounts, printed once; their sessions end."""
-    from app.accounts import set_password  # noqa: PLC0415  (accounts is of the security floor's making)
-
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     with app_scope(app, PLATFORM, actor=ACTOR.info(Door.CLI)) as session:
         for user in session.scalars(select(User).order_by(User.id)):
-            password = secrets.token_urlsafe(12)
-            set_password(session, user, password)
+            password = passwords.new_password()
+            accounts.set_password(session, user, password, must_change=False)
             click.echo(f"{user.username} {password}")
         session.commit()
 
@@ -92,10 +90,11 @@ def _merchants(session: Session) -> list[Merchant]:
 
 def _users(session: Session, merchants: list[Merchant]) -> Iterator[tuple[str, str]]:
     for name, role in (("admin", "platform_admin"), ("operator", "operator"), ("auditor", "auditor")):
-        yield name, setting_up.add_user(session, name, role)
+        yield name, setting_up.add_user(session, name, role, password=passwords.new_password())
     for number, row in enumerate(merchants[: len(FULL)], start=1):
         name = f"merchant{number}"
-        yield name, setting_up.add_user(session, name, "owner", merchant_key=row.key)
+        chosen = passwords.new_password()
+        yield name, setting_up.add_user(session, name, "owner", merchant_key=row.key, password=chosen)
 
 
 def _fleet(app: Flask, sandbox: str, owner_id: int, merchant_ids: list[int]) -> None:

@@ -15,7 +15,7 @@ from app.errors import DouyinError, NoAnswer, Refused
 from app.tenancy import ScopeError
 
 log = logging.getLogger(__name__)
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+LOCAL_HOSTS = ("127.0.0.1", "localhost")
 FIXED = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -82,10 +82,14 @@ def wants_json() -> bool:
 
 def _answer(code: int, title: str, message: str, *, reference: str = "") -> Response:
     if wants_json():
-        body = {"code": CODES.get(code, "error"), "message": f"{title}：{message}"} | ({"reference": reference} if reference else {})
+        body = {"code": CODES.get(code, "error"), "message": f"{title}：{message}"} | (
+            {"reference": reference} if reference else {}
+        )
         answer = jsonify(body)
     else:
-        answer = Response(render_template("error.html", code=code, title=title, message=message, reference=reference))
+        answer = Response(
+            render_template("error.html", code=code, title=title, message=message, reference=reference)
+        )
     answer.status_code = code
     return answer
 
@@ -107,7 +111,13 @@ def _on_http_error(error: HTTPException) -> Any:
 def _on_unhandled(error: InternalServerError) -> Response:
     reference = secrets.token_hex(4)
     original = error.original_exception or error
-    log.error("unhandled %s at %s %s, reference %s", type(original).__name__, request.method, request.path, reference)
+    log.error(
+        "unhandled %s at %s %s, reference %s",
+        type(original).__name__,
+        request.method,
+        request.path,
+        reference,
+    )
     return _answer(500, *WORDS[500], reference=reference)
 
 

@@ -39,8 +39,9 @@ def init_logging(level: str = "INFO") -> None:
         handler.addFilter(RedactingFilter())
         root.addHandler(handler)
     root.setLevel(level)
-    for noisy in ("urllib3", "apscheduler", "flask_appbuilder", "werkzeug", "alembic"):
+    for noisy in ("urllib3", "flask_appbuilder", "werkzeug", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a slot skipped because the last still runs is no news
     structlog.configure(
         processors=[
             structlog.stdlib.add_log_level,

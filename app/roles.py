@@ -28,8 +28,8 @@ class Level(IntEnum):
 READ_PERMISSIONS = frozenset(
     f"can_{name}"
     for name in (
-        "list", "show", "get", "get_list", "info", "index", "read", "download", "export", "userinfo", "choices",
-        "progress", "status", "checklist", "preview", "qrcode", "page", "dashboard", "profile",
+        "list", "show", "get", "get_list", "info", "index", "read", "download", "export", "userinfo",
+        "choices", "progress", "status", "checklist", "preview", "qrcode", "page", "dashboard", "profile",
     )
 ) | {"menu_access"}  # fmt: skip
 
@@ -82,6 +82,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = dict.fromkeys(
         "rollback", "sync_versions", "experience_qrcode", "miniapp_code", "apply_video_mount",
         "apply_live_component", "apply_phone_number", "bind_account", "unbind_account", "set_aliases",
         "set_search_tags", "set_anchor", "refresh_token", "recover_authorization", "clear_authorization",
+        "sync_templates", "add_template", "delete_template",
     ),
     _PLATFORM,
 )  # fmt: skip
@@ -89,7 +90,7 @@ OWNERS_OPERATIONS = frozenset({"submit_audit"})  # where the platform lets owner
 
 
 def can(role_names: Collection[str], permission: str, view: str) -> bool:
-    """Whether any of the roles has a FAB permission (`can_list`, `menu_access`, an operation's name) on a view."""
+    """Whether any of the roles has a FAB permission (`can_list`, `menu_access`, ...) on a view."""
     return _can(frozenset(role_names), permission, view)
 
 
@@ -105,7 +106,7 @@ def level(role_names: Collection[str], view: str) -> Level:
     return max((Level[held[name].upper()] for name in role_names if name in held), default=Level.NONE)
 
 
-def may_operate(role_names: Collection[str], operation: str, owners_may_submit: bool) -> bool:  # noqa: FBT001
+def may_operate(role_names: Collection[str], operation: str, owners_may_submit: bool) -> bool:
     """Whether any of the roles may do an operation; one that is not in the table is the administrator's."""
     if OPERATIONS.get(operation, frozenset({ADMIN})) & set(role_names):
         return True
@@ -127,9 +128,9 @@ def role_words(role_names: Collection[str]) -> str:
 
 
 def role_matrix(app: Flask) -> dict[str, dict[str, Any]]:
-    """Every role with what it may do on each registered screen, and its operations; for the docs and a snapshot.
+    """What each role may do on each registered screen, and its operations; for the docs and a snapshot.
 
-    A screen is `write` when all its permissions are granted, `read` when only looking is, else the list of them.
+    A screen is `write` with all its permissions, `read` with the looking ones, else the list of them.
     """
     matrix: dict[str, dict[str, Any]] = {}
     for role in ROLES:
@@ -137,7 +138,9 @@ def role_matrix(app: Flask) -> dict[str, dict[str, Any]]:
         matrix[role] = {
             "views": {name: held for name, held in sorted(screens.items()) if held},
             "operations": sorted(name for name in OPERATIONS if may_operate([role], name, False)),
-            "operations_if_owners_may_submit": sorted(name for name in OPERATIONS if may_operate([role], name, True)),
+            "operations_if_owners_may_submit": sorted(
+                name for name in OPERATIONS if may_operate([role], name, True)
+            ),
         }
     return matrix
 

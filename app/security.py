@@ -1,7 +1,7 @@
 """Who asks: cookie or JWT -> user -> scope of the session; permissions from the table of roles; 登录商户.
 
-One credential counts in a request: with a bearer token in it, the cookie is not looked at. The user is loaded once a
-request, in a session of its own, and detached; the request's session gets its scope from it, once.
+One credential counts in a request: with a bearer token in it, the cookie is not looked at. The user is loaded
+once a request, in a session of its own, and detached; the request's session gets its scope from it, once.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def current_role_names() -> frozenset[str]:
 
 
 def acting() -> Acting | None:
-    """As which merchant a platform user is at work in this request, for the banner; None in ordinary sessions."""
+    """As which merchant a platform user is at work, for the banner; None in ordinary sessions."""
     known = principal()
     return known.acting if known is not None else None
 
@@ -175,7 +175,7 @@ def _principal_of(user: ConsoleUser) -> Principal:
 
 
 def sign_in(user: ConsoleUser) -> None:
-    """Begin a user's browser session under a new id; what a visitor's session held, but the language, is dropped."""
+    """Begin a user's browser session under a new id; of the visitor's, only the language is kept."""
     locale = session.get("locale")
     session.clear()
     if locale:
@@ -228,7 +228,7 @@ def log_in_as(merchant: Merchant, reason: str) -> Acting:
 
 
 class SecurityManager(FabSecurityManager):
-    """FAB's manager with our users, our sessions and roles as code: no permission is read from the database."""
+    """FAB's manager with our users and roles as code: no permission is read from the database."""
 
     user_model = ConsoleUser
 
@@ -278,8 +278,8 @@ class SecurityManager(FabSecurityManager):
         return user
 
     def before_request(self) -> Any:
-        """Adopt the cookie's user before anything else runs; a request that has no session has no user either."""
-        g.user = self.lm.anonymous_user()
+        """Adopt the cookie's user before any view runs; an address without sessions has no user either."""
+        g.user, g.principal, g.users = self.lm.anonymous_user(), None, {}
         if not websession.has_session(request.path):
             return None
         if not current_user.is_authenticated:
@@ -345,7 +345,7 @@ class SecurityManager(FabSecurityManager):
             )
         return can(known.role_names, permission_name, view_name)
 
-    def is_item_public(self, permission_name: str, view_name: str) -> bool:
+    def is_item_public(self, _permission_name: str, _view_name: str) -> bool:
         return False
 
     def get_public_role(self) -> None:
@@ -358,17 +358,23 @@ class SecurityManager(FabSecurityManager):
         return list(user.roles) if getattr(user, "is_authenticated", False) else []
 
     def get_user_menu_access(self, menu_names: list[str] | None = None) -> set[str]:
-        """The menu entries, of those named, that this request's roles may see; a category with any of its own."""
+        """The menu entries, of those named, that the roles may see; a category with any of its own."""
         known = principal()
         if known is None:
             return set()
+        if "menu_seen" not in g:
+            g.menu_seen = self._menu_of(known)
+        seen: set[str] = g.menu_seen
+        return seen if menu_names is None else seen & set(menu_names)
+
+    def _menu_of(self, known: Principal) -> set[str]:
         seen: set[str] = set()
         for item in self.appbuilder.menu.get_list():
             inner = {child.name for child in item.childs if self._sees(known, child)}
             seen |= inner
             if inner or (not item.childs and self._sees(known, item)):
                 seen.add(item.name)
-        return seen if menu_names is None else seen & set(menu_names)
+        return seen
 
     def _sees(self, known: Principal, item: Any) -> bool:
         view = getattr(item.baseview, "class_permission_name", None) or str(item.href).split(".", 1)[0]
@@ -393,7 +399,21 @@ def _record_success(own: Session, user: ConsoleUser) -> None:
 
 
 __all__ = [
-    "Acting", "Principal", "SecurityManager", "TooManyAttempts", "acting", "check_password_strength", "current_actor",
-    "current_role_names", "face_of", "hash_password", "is_platform", "log_in_as", "login_session", "may_enter",
-    "principal", "sign_in", "sign_out",
-]  # fmt: skip
+    "Acting",
+    "Principal",
+    "SecurityManager",
+    "TooManyAttempts",
+    "acting",
+    "check_password_strength",
+    "current_actor",
+    "current_role_names",
+    "face_of",
+    "hash_password",
+    "is_platform",
+    "log_in_as",
+    "login_session",
+    "may_enter",
+    "principal",
+    "sign_in",
+    "sign_out",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets as random
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,8 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Refused
-from app.models import Merchant, ThirdPartyApp, User
-from app.models.base import utcnow
+from app.models import Merchant, ThirdPartyApp
 from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES
 from app.secrets import SealBroken, keyring
 from app.tenancy import PLATFORM, app_scope
@@ -61,31 +59,16 @@ def _check_keys(session: Session) -> None:
             raise Refused(f"无法解开第三方应用 {row.appid} 的密钥（{broken}）：请把原来的密钥放回 DATA_KEYS") from None
 
 
-def add_user(
-    session: Session, name: str, role: str, *, merchant_key: str = "", password: str | None = None
-) -> str:
-    """Make a user with one role; the password (made when None). Commits. Refused names what is wrong."""
-    from app.security import check_password_strength, hash_password  # noqa: PLC0415  (security needs the views' floor)
+def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", password: str | None = None) -> str:
+    """Make a user with one role; its password (made when None). Commits. Refused names what is wrong."""
+    from app import accounts  # noqa: PLC0415  (accounts stands on this floor and needs the setting-up of roles first)
 
-    if role not in ROLES:
-        raise Refused(f"没有角色 {role}；可选：{'、'.join(ROLES)}")
-    if (role in MERCHANT_ROLES) != bool(merchant_key):
-        raise Refused("商户角色须用 --merchant 指明商户，平台角色不能带商户")
     merchant = None
     if merchant_key:
         merchant = session.scalars(select(Merchant).where(Merchant.key == merchant_key)).first()
         if merchant is None:
             raise Refused(f"没有商户 {merchant_key}")
-    if session.scalars(select(User.id).where(User.username == name)).first() is not None:
-        raise Refused(f"用户 {name} 已存在")
-    chosen = password or random.token_urlsafe(12)
-    check_password_strength(chosen, name)
-    row = User(
-        username=name, first_name=name, last_name="", email=f"{name}@localhost.invalid", active=True,
-        password=hash_password(chosen), password_changed_at=utcnow(), merchant_id=merchant.id if merchant else None,
-    )  # fmt: skip
-    row.roles = list(session.scalars(select(Role).where(Role.name == role)))
-    session.add(row)
+    _, chosen = accounts.create_user(session, name, [role], merchant=merchant, password=password)
     session.commit()
     return chosen
 

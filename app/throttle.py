@@ -1,4 +1,4 @@
-"""Log-in attempts, counted per user and per address in the database, so that the limits hold over processes."""
+"""Log-in attempts, counted per user and address in the database: the limits hold over processes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def begin(session: Session, user_name: str, address: str) -> Attempt:
     session.add(row)
     session.commit()
     since = utcnow() - WINDOW
-    limits = ((LoginAttempt.user_hash == row.user_hash, PER_USER), (LoginAttempt.address == row.address, PER_ADDRESS))
+    limits = (
+        (LoginAttempt.user_hash == row.user_hash, PER_USER),
+        (LoginAttempt.address == row.address, PER_ADDRESS),
+    )
     for same, limit in limits:
         count, oldest = session.execute(
             select(func.count(), func.min(LoginAttempt.at)).where(same, LoginAttempt.at > since)

@@ -47,7 +47,7 @@ class ServerSession(dict[str, Any], SessionMixin):
         self.new = not cookie
 
     def renew(self) -> None:
-        """Give the session a new id: at log-in and whenever its power changes, so that no old id carries it."""
+        """Give the session a new id: at log-in and whenever its power changes."""
         self.renewed = True
 
 
@@ -60,7 +60,7 @@ def has_session(path: str) -> bool:
 
 
 class ServerSessions(SessionInterface):
-    """Flask's sessions, kept in `web_session`. Its statements use a connection of their own, held for a moment."""
+    """Flask's sessions, kept in `web_session`, over a connection of their own held for a moment."""
 
     serializer = TaggedJSONSerializer()
 
@@ -98,23 +98,34 @@ class ServerSessions(SessionInterface):
         cookie = secrets.token_urlsafe(32)
         now = utcnow()
         values = {
-            "id_hash": hashed(cookie), "user_id": _user_id(session), "data": payload, "created_at": now,
-            "seen_at": now, "expires_at": now + _life(app, session), "address": (request.remote_addr or "")[:64],
+            "id_hash": hashed(cookie),
+            "user_id": _user_id(session),
+            "data": payload,
+            "created_at": now,
+            "seen_at": now,
+            "expires_at": now + _life(app, session),
+            "address": (request.remote_addr or "")[:64],
             "agent": request.headers.get("User-Agent", "")[:255].replace("\0", ""),
-        }  # fmt: skip
+        }
         with _writing() as connection:
             if session.cookie:
                 connection.execute(delete(_table).where(_table.c.id_hash == hashed(session.cookie)))
             connection.execute(insert(_table).values(values))
         response.set_cookie(
-            self.get_cookie_name(app), cookie, path=self.get_cookie_path(app), secure=self.get_cookie_secure(app),
-            httponly=True, samesite=self.get_cookie_samesite(app),
-        )  # fmt: skip
+            self.get_cookie_name(app),
+            cookie,
+            path=self.get_cookie_path(app),
+            secure=self.get_cookie_secure(app),
+            httponly=True,
+            samesite=self.get_cookie_samesite(app),
+        )
 
     def _update(self, app: Flask, session: ServerSession, response: Response, payload: bytes) -> None:
         change = update(_table).where(_table.c.id_hash == hashed(session.cookie))
         with _writing() as connection:
-            kept = connection.execute(change.values(data=payload, seen_at=utcnow(), user_id=_user_id(session))).rowcount
+            kept = connection.execute(
+                change.values(data=payload, seen_at=utcnow(), user_id=_user_id(session))
+            ).rowcount
         if not kept:  # ended by another request in the meantime: it is not brought back
             self._forget(app, response)
 
@@ -125,9 +136,12 @@ class ServerSessions(SessionInterface):
 
     def _forget(self, app: Flask, response: Response) -> None:
         response.delete_cookie(
-            self.get_cookie_name(app), path=self.get_cookie_path(app), secure=self.get_cookie_secure(app),
-            httponly=True, samesite=self.get_cookie_samesite(app),
-        )  # fmt: skip
+            self.get_cookie_name(app),
+            path=self.get_cookie_path(app),
+            secure=self.get_cookie_secure(app),
+            httponly=True,
+            samesite=self.get_cookie_samesite(app),
+        )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextvars
 import os
 import re
 import secrets
@@ -148,9 +149,17 @@ def database_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> st
     return new_database(tmp_path_factory.mktemp("database"), worker_id)
 
 
+class OwnContextClient(FlaskClient):
+    """Requests as a server makes them: not inside the test's application context, whose `g` and session they'd share."""
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        return contextvars.Context().run(super().open, *args, **kwargs)
+
+
 @pytest.fixture(scope="session")
 def _application(database_url: str, _sandbox_server: SandboxServer) -> Iterator[Flask]:
     app = create_app(test_environment(database_url, _sandbox_server.url))
+    app.test_client_class = OwnContextClient
     with app.app_context():
         upgrade()
     yield app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, request
+from flask import request
 from flask_appbuilder.api import expose
 from flask_appbuilder.security.api import SecurityApi as FabSecurityApi
 from flask_jwt_extended import create_access_token, create_refresh_token
@@ -18,7 +18,7 @@ class SecurityApi(FabSecurityApi):
     """`POST /api/v1/security/login` {username, password, refresh?}; `POST /api/v1/security/refresh`."""
 
     @expose("/login", methods=["POST"])
-    def login(self) -> Response:
+    def login(self) -> Any:
         """Get a token.
         ---
         post:
@@ -42,13 +42,13 @@ class SecurityApi(FabSecurityApi):
             403: {description: The password must be changed in the console first}
             429: {description: Too many failures}
         """
-        body = request.get_json(silent=True)
+        body: Any = request.get_json(silent=True)
         if (wrong := _fault(body)) is not None:
             return self.response(400, message=wrong)
         try:
             user = self.appbuilder.sm.auth_user_db(body["username"], body["password"])
         except TooManyAttempts as refused:
-            answer: Response = self.response(429, message=refused.message)
+            answer = self.response(429, message=refused.message)
             answer.headers["Retry-After"] = str(refused.minutes * 60)
             return answer
         if user is None:

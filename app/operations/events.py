@@ -264,7 +264,11 @@ def _words(message: pushed.InboundMessage) -> str:
     return "，".join(part for part in (title, word, str(reason)[:300]) if part)
 
 
-_OUTCOMES = {pushed.Verdict.REJECTED: "未通过", pushed.Verdict.PASSED: "通过", pushed.Verdict.CLOSED: "已关闭"}
+_OUTCOMES = {
+    pushed.Verdict.REJECTED: "未通过",
+    pushed.Verdict.PASSED: "通过",
+    pushed.Verdict.CLOSED: "已关闭",
+}
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(pushed.MESSAGES, on_notice),
     "PUSH": on_ticket,

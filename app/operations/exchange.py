@@ -80,7 +80,7 @@ def _found_by_another(app: Flask, third_party_app_id: int, code: str) -> Exchang
                 return Exchanged(found.appid, list(found.permissions or []), False, found.id)
         if time.monotonic() >= until:
             raise Refused("授权正在处理中：请稍后在小程序列表查看")
-        time.sleep(random.uniform(0.05, 0.15))  # noqa: S311  (jitter, not a secret)
+        time.sleep(random.uniform(0.05, 0.15))
 
 
 def _note_failure(
@@ -119,7 +119,7 @@ def _store(
                 session.rollback()
                 if attempt == _TRIES - 1:
                     raise
-        time.sleep(random.uniform(0.02, 0.1) * (attempt + 1))  # noqa: S311  (jitter, not a secret)
+        time.sleep(random.uniform(0.02, 0.1) * (attempt + 1))
     raise AssertionError  # the last try returns or raises
 
 

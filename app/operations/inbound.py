@@ -160,7 +160,7 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def _note_refusal(  # noqa: PLR0913
+def _note_refusal(
     app: Flask, component_appid: str, receiver: str, reason: Reason, remote: str, size: int
 ) -> None:
     """The newest hundred are kept; the newest id is their count. A failing database changes no answer."""
@@ -182,7 +182,7 @@ def _note_refusal(  # noqa: PLR0913
 
 
 def refused_count(session: Session) -> int:
-    """How many pushes were ever refused."""
+    """How many pushes were refused, as far as the database remembers."""
     return session.scalar(select(func.max(RefusedPush.id))) or 0
 
 

@@ -160,7 +160,7 @@ class Keeper:
                     return refreshed
                 if time.monotonic() >= until:
                     raise NoAnswer("等待凭据刷新超时，请求没有发出", sent=False)
-                time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  (jitter, not a secret)
+                time.sleep(random.uniform(0.02, 0.1))
         finally:
             lock.release()
 
@@ -314,7 +314,7 @@ class Keeper:
         """The push with the same code was quicker; give its exchange a moment before trying again."""
         until = time.monotonic() + 5
         while time.monotonic() < until and self._read(lease.slot).generation == lease.held.generation:
-            time.sleep(random.uniform(0.05, 0.1))  # noqa: S311  (jitter, not a secret)
+            time.sleep(random.uniform(0.05, 0.1))
         lease.spent = False
 
     # Storing

@@ -199,7 +199,7 @@ def _bind_merchant(app: Flask, link_id: int, mini_program_id: int) -> Ending | N
                 session.rollback()
                 if attempt == _TRIES - 1:
                     raise
-        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  (jitter, not a secret)
+        time.sleep(random.uniform(0.02, 0.1))
     return Ending.TROUBLE
 
 
@@ -271,7 +271,7 @@ def revoke(app: Flask, appid: str, reason: str) -> bool:
                 session.rollback()
                 if attempt == _TRIES - 1:
                     raise
-        time.sleep(random.uniform(0.02, 0.1))  # noqa: S311  (jitter, not a secret)
+        time.sleep(random.uniform(0.02, 0.1))
     return False
 
 

@@ -43,8 +43,10 @@ class Held:
     refresh: str | None = field(repr=False)
 
     def lasts(self, seconds: float) -> bool:
-        return bool(self.access) and self.expires_at is not None and (
-            self.expires_at - utcnow() >= timedelta(seconds=seconds)
+        return (
+            bool(self.access)
+            and self.expires_at is not None
+            and (self.expires_at - utcnow() >= timedelta(seconds=seconds))
         )
 
 

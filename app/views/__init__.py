@@ -25,7 +25,7 @@ from app.views.template import TemplateAppView, TemplateView
 from app.views.third_party_app import ThirdPartyAppView
 from app.views.version import MyVersionView, VersionView
 
-MENU: tuple[tuple[str, str, tuple[tuple[type[Any], str], ...]], ...] = (
+MENU: tuple[tuple[str, str, tuple[tuple[Any, str], ...]], ...] = (
     ("商户", "fa-building", ((MerchantView, "商户列表"), (IndustryView, "行业"), (AuthorizationView, "授权链接"))),
     (
         "小程序",
@@ -61,7 +61,8 @@ def register(appbuilder: Any) -> None:
     for category, icon, views in MENU:
         for view, name in views:
             appbuilder.add_view(view, name, category=category, category_icon=icon)
-    for view in (OperateView, BatchView, ChoicesView, *account.VIEWS):
+    hidden: tuple[Any, ...] = (OperateView, BatchView, ChoicesView, *account.VIEWS)
+    for view in hidden:
         appbuilder.add_view_no_menu(view)
     app = current_app
     app.jinja_env.filters.update(clock=clock, local_time=local_time, shown=shown, state=state)

@@ -17,6 +17,7 @@ from app.api.login import SecurityApi
 from app.errors import Refused
 from app.extensions import db
 from app.models import Merchant, User
+from app.models.audit import record
 from app.passwords import LONGEST, RULE
 from app.roles import role_words
 from app.security import ACTING_LIFE, TooManyAttempts, log_in_as, principal, sign_in, sign_out
@@ -37,7 +38,9 @@ def local_path(target: str | None) -> str:
         return home
     if parts.netloc and (parts.netloc != request.host or parts.scheme not in {"http", "https"}):
         return home
-    if (parts.scheme and not parts.netloc) or not parts.path.startswith("/") or parts.path.startswith(("//", "/login", "/logout")):
+    if (parts.scheme and not parts.netloc) or not parts.path.startswith("/"):
+        return home
+    if parts.path.startswith(("//", "/login", "/logout")):
         return home
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
@@ -88,7 +91,8 @@ class PasswordForm(FlaskForm):
     old_password = PasswordField("当前密码", validators=[required("当前密码"), Length(max=LONGEST)])
     password = PasswordField("新密码", description=RULE, validators=[required("新密码")])
     again = PasswordField(
-        "再输入一次新密码", validators=[InputRequired("请再输入一次新密码"), EqualTo("password", "两次输入的新密码不一致")]
+        "再输入一次新密码",
+        validators=[InputRequired("请再输入一次新密码"), EqualTo("password", "两次输入的新密码不一致")],
     )
 
 
@@ -132,21 +136,27 @@ class ProfileView(BaseView):
     @has_access
     def end_sessions(self) -> Any:
         ended = websession.end_all(db.session, g.user.id, but=websession.current_hash())
-        accounts.record(db.session, "sessions_end", subject=_own_row(), count=ended)
+        record(db.session, "sessions_end", subject=_own_row(), count=ended)
         db.session.commit()
         flash(f"已结束其他 {ended} 处登录", "success")
         return redirect(url_for("ProfileView.profile"))
 
 
 def _own_row() -> User:
-    return db.session.get_one(User, g.user.id)
+    row: User = db.session.get_one(User, g.user.id)
+    return row
 
 
 def _changed(form: PasswordForm, user: User) -> bool:
     keep, address = websession.current_hash(), (request.remote_addr or "")[:64]
     try:
         accounts.change_own_password(
-            db.session(), user, form.old_password.data or "", form.password.data or "", keep=keep, address=address
+            db.session(),
+            user,
+            form.old_password.data or "",
+            form.password.data or "",
+            keep=keep,
+            address=address,
         )
         db.session.commit()
     except Refused as refused:
@@ -157,11 +167,13 @@ def _changed(form: PasswordForm, user: User) -> bool:
 
 
 class ReasonForm(FlaskForm):
-    reason = TextAreaField("原因", description="会写入审计日志，例如工单号和要处理的问题", validators=[required("原因")])
+    reason = TextAreaField(
+        "原因", description="会写入审计日志，例如工单号和要处理的问题", validators=[required("原因")]
+    )
 
 
 class LoginAsView(BaseView):
-    """Work as a merchant for half an hour; the reason is asked, and there is no way back but signing in again."""
+    """Work as a merchant for half an hour; a reason is asked, and the way back is to sign in again."""
 
     route_base = "/loginas"
     default_view = "begin"

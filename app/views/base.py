@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 from urllib.parse import urlencode
 
 from flask import abort, flash, g, has_request_context, redirect, request, url_for
@@ -21,6 +21,8 @@ from app.views.forms import RowSelect, attach, model_form
 from app.views.interface import ScopedFilters, filter_arguments, filters_from, kinds_of, parse_key
 from app.views.words import LABELS, WORDS
 
+Names: TypeAlias = "list[str]"  # in the classes below `list` is a page
+Links: TypeAlias = "list[tuple[str, str]]"
 MAX_PAGE = 100
 MAX_OFFSET = 1_000_000
 CONFLICT = "这条记录刚被他人或系统更新：请核对最新内容后再保存（您填写的内容仍在下方）"
@@ -34,7 +36,9 @@ class ConsoleView(ModelView):
 
     include_route_methods = READ
     noun = ""  # what one row is called
-    list_columns: ClassVar[Any]
+    list_title = ""
+    list_columns: Any
+    label_columns: Any = None
     show_sections: ClassVar[list[tuple[str, list[str]]]] = []
     quick_columns: ClassVar[list[str]] = []
     flags: ClassVar[dict[str, tuple[str, Any]]] = {}  # filters without a value, by argument: (label, filter)
@@ -111,15 +115,15 @@ class ConsoleView(ModelView):
     def choices_url(self, column: str) -> str:
         return url_for("ChoicesView.choices", view=self.endpoint, column=column)
 
-    def row_links(self, row: Any) -> list[tuple[str, str]]:
+    def row_links(self, row: Any) -> Links:
         """(text, address) of the buttons of a row besides show, edit and delete."""
         return []
 
-    def page_links(self) -> list[tuple[str, str]]:
+    def page_links(self) -> Links:
         """(text, address) of the buttons above the list besides 新建."""
         return []
 
-    def batch_operations(self) -> list[Any]:
+    def batch_operations(self) -> Any:
         """Operations offered on many rows."""
         return []
 
@@ -142,7 +146,8 @@ class ConsoleView(ModelView):
             "controls": self.controls(),
             "count": count, "number": number, "size": size, "pages": max(1, -(-count // size)),
             "may": may, "narrowed": bool(self._filters.filters), "link": self.link_with,
-            "filter_arguments": filter_arguments(self, request.args), "flags": self._flags(), "batch": self.batch_operations() if rows else [],
+            "filter_arguments": filter_arguments(self, request.args), "flags": self._flags(),
+            "batch": self.batch_operations() if rows else [],
         }  # fmt: skip
 
     def active_filters(self) -> ScopedFilters:
@@ -176,11 +181,25 @@ class ConsoleView(ModelView):
             links.append(("删除", url_for(f"{self.endpoint}.delete", pk=row.id)))
         return {
             "id": row.id,
-            "name": str(row),
-            "cells": [(name, self.label_columns.get(name, name), self.cell(row, name)) for name in self.list_columns],
-            "show": url_for(f"{self.endpoint}.show", pk=row.id) if may["show"] else None,
+            "name": self.name_of(row),
+            "cells": [
+                (name, self.label_columns.get(name, name), self._list_cell(row, name, may))
+                for name in self.list_columns
+            ],
             "links": [*self.row_links(row), *links],
         }
+
+    def _list_cell(self, row: Any, name: str, may: Mapping[str, bool]) -> Any:
+        """The first column leads to the row's page, unless it holds a link or button already."""
+        value = self.cell(row, name)
+        if name != self.list_columns[0] or not may["show"] or "<a " in value or "<button" in value:
+            return value
+        return cells.link(url_for(f"{self.endpoint}.show", pk=row.id), value)
+
+    def name_of(self, row: Any) -> str:
+        """A row by name, or by number when its model has no name."""
+        own = any("__str__" in vars(base) for base in type(row).__mro__[:-1])
+        return str(row) if own else f"{self.noun} #{row.id}"
 
     def cell(self, row: Any, name: str) -> Any:
         """One column of one row as HTML."""
@@ -188,9 +207,10 @@ class ConsoleView(ModelView):
             return cells.shown(self.cells[name](row))
         return cells.shown(getattr(row, name), name=name, words=self.choices.get(name))
 
-    def _flags(self) -> list[tuple[str, str]]:
+    def _flags(self) -> Links:
         """(label, address without it) of the flags that narrow this list."""
-        return [(text, self.link_with(**{name: None})) for name, (text, _) in self.flags.items() if request.args.get(name) == "1"]
+        held = [name for name in self.flags if request.args.get(name) == "1"]
+        return [(self.flags[name][0], self.link_with(**{name: None})) for name in held]
 
     def link_with(self, **changes: Any) -> str:
         """This list's address with some arguments changed; None removes one."""
@@ -198,11 +218,11 @@ class ConsoleView(ModelView):
         values |= {name: str(value) for name, value in changes.items() if value is not None}
         return f"{url_for(f'{self.endpoint}.list')}?{urlencode(values)}"
 
-    def controls(self) -> list[dict[str, Any]]:
+    def controls(self) -> Any:
         """The filter bar: one entry per search column."""
         return [control for name in self.search_columns for control in self._controls_of(name)]
 
-    def _controls_of(self, name: str) -> list[dict[str, Any]]:
+    def _controls_of(self, name: str) -> Any:
         kinds = kinds_of(self.datamodel, name)
         label = self.label_columns.get(name, name)
         base = {"label": label, "name": f"_flt_0_{name}", "value": request.args.get(f"_flt_0_{name}", "")}
@@ -213,7 +233,8 @@ class ConsoleView(ModelView):
         options = self._options(name)
         if options is not None:
             exact = f"_flt_{[kind.arg_name for kind in kinds].index('eq')}_{name}"
-            return [base | {"kind": "choice", "name": exact, "value": request.args.get(exact, ""), "options": options}]
+            value = request.args.get(exact, "")
+            return [base | {"kind": "choice", "name": exact, "value": value, "options": options}]
         if kinds and kinds[0].arg_name == "gte":
             last = f"_flt_1_{name}"
             return [
@@ -222,7 +243,7 @@ class ConsoleView(ModelView):
             ]
         return [base | {"kind": "text"}]
 
-    def _options(self, name: str) -> list[tuple[str, str]] | None:
+    def _options(self, name: str) -> Links | None:
         kind = self.datamodel.list_columns[name].type
         if name in self.choices:
             return [(str(value), words) for value, words in self.choices[name].items()]
@@ -244,7 +265,13 @@ class ConsoleView(ModelView):
         sections = [(title, [self._line(row, name) for name in names]) for title, names in self.show_sections]
         may = {name: self.may(name) for name in ("edit", "delete", "list")}
         return self.render_template(
-            self.show_template, view=self, row=row, sections=sections, title=str(row), may=may, **self.show_context(row)
+            self.show_template,
+            view=self,
+            row=row,
+            sections=sections,
+            title=self.name_of(row),
+            may=may,
+            **self.show_context(row),
         )
 
     def _line(self, row: Any, name: str) -> tuple[str, str, Any]:
@@ -263,7 +290,7 @@ class ConsoleView(ModelView):
         if form.is_submitted() and form.validate():
             row = self.datamodel.obj()
             if self._saved(form, row, self.add_columns, self.pre_add):
-                flash(f"已新建{self.noun}「{row}」", "success")
+                flash(f"已新建{self.noun}「{self.name_of(row)}」", "success")
                 return redirect(self.after_save(row))
         return self._form_page(form, self.add_columns, self.add_title, self.get_redirect())
 
@@ -272,23 +299,23 @@ class ConsoleView(ModelView):
     def edit(self, pk: str) -> Any:
         row = self.found(pk)
         form = self.edit_form(obj=row)
-        name, back = str(row), self.row_url(row) or self.get_redirect()
+        name, back = self.name_of(row), self.row_url(row) or self.get_redirect()
         if not form.is_submitted():
             form.seen_mark.data = row_mark(row)
             self.prefill_form(form, row.id)
         elif form.validate() and self._saved(form, row, self.edit_columns, self.pre_update):
-            flash(f"已保存{self.noun}「{row}」", "success")
+            flash(f"已保存{self.noun}「{self.name_of(row)}」", "success")
             return redirect(self.after_save(row))
         return self._form_page(form, self.edit_columns, f"{self.edit_title}「{name}」", back)
 
-    def _form_page(self, form: FlaskForm, columns: list[str], title: str, back: str) -> Any:
+    def _form_page(self, form: FlaskForm, columns: Names, title: str, back: str) -> Any:
         page = self.render_template(self.form_template, view=self, form=form, columns=columns, title=title, back=back)
         return page, 422 if form.errors else 200
 
     def after_save(self, row: Any) -> str:
         return self.row_url(row) or self.get_redirect()
 
-    def _saved(self, form: FlaskForm, row: Any, columns: list[str], check: Callable[[Any], None]) -> bool:
+    def _saved(self, form: FlaskForm, row: Any, columns: Names, check: Callable[[Any], None]) -> bool:
         session = self.datamodel.session
         editing = row.id is not None
         try:
@@ -313,7 +340,7 @@ class ConsoleView(ModelView):
     def delete(self, pk: str) -> Any:
         row = self.found(pk)
         form = FlaskForm()
-        name, back = str(row), self.row_url(row) or self.get_redirect()
+        name, back = self.name_of(row), self.row_url(row) or self.get_redirect()
         if form.is_submitted() and form.validate() and self._deleted(form, row):
             flash(f"已删除{self.noun}「{name}」", "success")
             return redirect(self.get_redirect())
@@ -372,7 +399,8 @@ def claim(session: Any, row: Any, mark: str | None) -> None:
     if hasattr(row, "row_version"):
         return  # its version_id_col settles the race at the flush
     model, seen = type(row), row.changed_at
-    taken = session.execute(update(model).where(model.id == row.id, model.changed_at == seen).values(changed_at=utcnow()))
+    unchanged = update(model).where(model.id == row.id, model.changed_at == seen)
+    taken = session.execute(unchanged.values(changed_at=utcnow()))
     if taken.rowcount != 1:
         raise Refused(CONFLICT)
 

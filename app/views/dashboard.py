@@ -42,11 +42,24 @@ def needs() -> list[dict[str, Any]]:
         ("授权 7 天内到期", count(MiniProgram, claimed, lapsing()), url_for(apps, lapsing=1), "bad"),
         ("缺少必要权限", count(MiniProgram, claimed, lacking()), url_for(apps, lacking=1), "warn"),
         ("待认领小程序", count(MiniProgram, ~claimed), url_for("UnclaimedMiniProgramView.list"), "warn"),
-        ("结果待核实", count(OperationRun, unknown()), url_for("OperationRunView.list", _flt_0_state="unknown"), "warn"),
-        ("24 小时内失败的操作", count(OperationRun, lately_failed()), url_for("OperationRunView.list", failed=1), "warn"),
+        (
+            "结果待核实",
+            count(OperationRun, unknown()),
+            url_for("OperationRunView.list", _flt_0_state="unknown"),
+            "warn",
+        ),
+        (
+            "24 小时内失败的操作",
+            count(OperationRun, lately_failed()),
+            url_for("OperationRunView.list", failed=1),
+            "warn",
+        ),
         ("执行失败的定时任务", failed_jobs(), url_for("JobView.list"), "bad"),
     ]
-    return [{"title": title, "count": number, "url": url, "tone": tone if number else "calm"} for title, number, url, tone in found]
+    return [
+        {"title": title, "count": number, "url": url, "tone": tone if number else "calm"}
+        for title, number, url, tone in found
+    ]
 
 
 def failed_jobs() -> int:
@@ -55,22 +68,24 @@ def failed_jobs() -> int:
 
 def tickets() -> list[dict[str, Any]]:
     """Third-party apps whose pushed ticket is late or that have a fault."""
-    found = []
-    for app in db.session.scalars(select(ThirdPartyApp).where(ThirdPartyApp.active.is_(True)).order_by(ThirdPartyApp.id)):
-        age = utcnow() - app.ticket_at if app.ticket_at else None
-        if age is None or age >= TICKET_WARN or app.fault:
-            words = f"票据已 {cells.span_words(age)} 没有更新" if age else "从未收到推送票据：请检查回调地址与开放平台设置"
-            bad = age is None or age >= TICKET_ALARM or bool(app.fault)
-            found.append(
-                {"app": str(app), "words": app.fault or words, "tone": "bad" if bad else "warn", "url": page_for("third_party_app", app.id)}
-            )
-    return found
+    active = select(ThirdPartyApp).where(ThirdPartyApp.active.is_(True)).order_by(ThirdPartyApp.id)
+    return [warning for app in db.session.scalars(active) if (warning := _ticket_warning(app))]
+
+
+def _ticket_warning(app: ThirdPartyApp) -> dict[str, Any] | None:
+    age = utcnow() - app.ticket_at if app.ticket_at else None
+    if age is not None and age < TICKET_WARN and not app.fault:
+        return None
+    late = f"推送票据已有 {cells.span_words(age)}没有更新" if age else "从未收到推送票据：请检查回调地址与开放平台设置"
+    bad = age is None or age >= TICKET_ALARM or bool(app.fault)
+    url = page_for("third_party_app", app.id)
+    return {"app": str(app), "words": app.fault or late, "tone": "bad" if bad else "warn", "url": url}
 
 
 def fleet() -> list[dict[str, Any]]:
     """Claimed mini-programs by stage, for the bar."""
     state = MiniProgram.audit_state
-    found: list[tuple[str, ColumnElement[bool], dict[str, str]]] = [
+    found: list[tuple[str, ColumnElement[bool], dict[str, Any]]] = [
         ("已授权", MiniProgram.state == AuthorizationState.AUTHORIZED, {"_flt_0_state": "authorized"}),
         ("审核中", state == VersionState.AUDITING, {"_flt_1_audit_state": "auditing"}),
         ("待发布", state == VersionState.APPROVED, {"_flt_1_audit_state": "approved"}),
@@ -79,7 +94,11 @@ def fleet() -> list[dict[str, Any]]:
     ]
     claimed = MiniProgram.merchant_id.is_not(None)
     return [
-        {"title": title, "count": count(MiniProgram, claimed, held), "url": url_for("MiniProgramView.list", **arguments)}
+        {
+            "title": title,
+            "count": count(MiniProgram, claimed, held),
+            "url": url_for("MiniProgramView.list", **arguments),
+        }
         for title, held, arguments in found
     ]
 
@@ -105,7 +124,8 @@ class DashboardView(IndexView):
         if scope_of(db.session()).is_merchant:
             return self._merchant()
         return self.render_template(
-            "console/dashboard.html", title="工作台", needs=needs(), tickets=tickets(), fleet=fleet(), runs=recent_runs(),
+            "console/dashboard.html", title="工作台", needs=needs(), tickets=tickets(), fleet=fleet(),
+            runs=recent_runs(),
             total=count(MiniProgram, MiniProgram.merchant_id.is_not(None)),
         )  # fmt: skip
 

@@ -48,7 +48,7 @@ class SecretField(PasswordField):
 
 
 class RowSelect(Field):
-    """A related row, found by typing (no list of all rows), and looked up again within the session's scope when saved."""
+    """A related row, found by typing (no list of all rows) and looked up again, within the scope, when saved."""
 
     remote = True
 
@@ -76,7 +76,8 @@ class RowSelect(Field):
 def _nullable_enum(kind: State, blank: str) -> dict[str, Any]:
     words = WORDS[kind.enum]
     choices = [(str(value), words[value]) for value in kind.enum]
-    return {"choices": ([("", blank)] if blank else []) + choices, "coerce": lambda text: kind.enum(text) if text else None}
+    blanks = [("", blank)] if blank else []
+    return {"choices": blanks + choices, "coerce": lambda text: kind.enum(text) if text else None}
 
 
 def column_field(model: type[Any], name: str, label: str, help_text: str) -> Field:
@@ -96,7 +97,8 @@ def column_field(model: type[Any], name: str, label: str, help_text: str) -> Fie
     if isinstance(kind, Numeric):
         return DecimalField(**common, places=2, validators=rules)
     if isinstance(kind, Text):
-        return TextAreaField(**common, validators=[*rules, Length(max=5000, message="最多 5000 字")], filters=[stripped])
+        length = Length(max=5000, message="最多 5000 字")
+        return TextAreaField(**common, validators=[*rules, length], filters=[stripped])
     if isinstance(kind, String):
         length = Length(max=kind.length or 255, message=f"最多 {kind.length or 255} 个字")
         return StringField(**common, validators=[*rules, length], filters=[stripped])

@@ -169,7 +169,7 @@ class ScopedFilters(Filters):
 
 
 class ScopedInterface(SQLAInterface):
-    """FAB's data model, with our filters and the relations in `eager` (`a`, `a.b`) loaded together with the page's rows."""
+    """FAB's data model with our filters; the relations in `eager` (`a`, `a.b`) are loaded with the page's rows."""
 
     filter_converter_class = ConsoleFilterConverter
 

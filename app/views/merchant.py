@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any
 
+import segno
 from flask import flash, g, redirect, request, url_for
 from flask_appbuilder import expose, has_access
 from flask_wtf import FlaskForm
@@ -79,7 +80,7 @@ def industry_counts() -> dict[int, int]:
     """How many merchants each industry has, asked once a request."""
     if "industry_counts" not in g:
         statement = select(Merchant.industry_id, func.count(Merchant.id)).group_by(Merchant.industry_id)
-        g.industry_counts = {key: count for key, count in db.session.execute(statement)}
+        g.industry_counts = {key: count for key, count in db.session.execute(statement)}  # noqa: C416  (dict() asks a Result for keys)
     return g.industry_counts  # type: ignore[no-any-return]
 
 
@@ -133,7 +134,12 @@ class MerchantView(PlatformView):
             return list(db.session.scalars(found))
 
         apps = latest(MiniProgram)
-        return {"apps": apps, "links": latest(AuthorizationLink, 10), "users": latest(User), "steps": launch_steps(row, apps)}
+        return {
+            "apps": apps,
+            "links": latest(AuthorizationLink, 10),
+            "users": latest(User),
+            "steps": launch_steps(apps),
+        }
 
     def may_act(self) -> bool:
         return self.appbuilder.sm.has_access("can_begin", "LoginAsView")  # type: ignore[no-any-return]
@@ -146,7 +152,7 @@ class MerchantView(PlatformView):
         return [("授权链接", url_for("AuthorizationView.add", merchant=row.id))] if may_link else []
 
 
-def launch_steps(merchant: Merchant, apps: list[MiniProgram]) -> list[tuple[str, bool, str]]:
+def launch_steps(apps: list[MiniProgram]) -> list[tuple[str, bool, str]]:
     """The launch in five steps (上架五步曲): (step, done, what to do)."""
     ids = [app.id for app in apps]
     return [
@@ -156,6 +162,12 @@ def launch_steps(merchant: Merchant, apps: list[MiniProgram]) -> list[tuple[str,
         ("提交审核", any(app.audit_version for app in apps), "体验版确认无误后提审"),
         ("发布上线", any(app.live_version for app in apps), "审核通过后发布"),
     ]
+
+
+def link_state(row: AuthorizationLink) -> Markup:
+    if row.state == LinkState.OPEN and row.expires_at <= utcnow():
+        return cells.label("已过期", "mute")
+    return cells.state(row.state)
 
 
 class AuthorizationView(PlatformView):
@@ -171,12 +183,13 @@ class AuthorizationView(PlatformView):
     order_columns = ["id", "expires_at", "created_at"]
     base_order = ("created_at", "desc")
     show_sections = [
-        ("链接", ["merchant", "third_party_app", "expected_appid", "state", "expires_at", "used_at", "appid", "failure"]),
+        ("链接", ["merchant", "third_party_app", "expected_appid", "state", "expires_at"]),
+        ("结果", ["used_at", "appid", "failure"]),
     ]
     add_columns = ["merchant", "third_party_app"]
     show_template = "console/authorization.html"
     cells = {
-        "state": lambda row: link_state(row),
+        "state": link_state,
         "merchant": lambda row: cells.link(url_for("MerchantView.show", pk=row.merchant_id), row.merchant),
     }
 
@@ -226,16 +239,8 @@ class AuthorizationView(PlatformView):
         return {"live": live, "qr": qr_svg(row.url) if live and row.url else None, "form": FlaskForm()}
 
 
-def link_state(row: AuthorizationLink) -> Markup:
-    if row.state == LinkState.OPEN and row.expires_at <= utcnow():
-        return cells.label("已过期", "mute")
-    return cells.state(row.state)
-
-
 def qr_svg(text: str) -> Markup:
     """A QR code as inline SVG: nothing is fetched from elsewhere."""
-    import segno  # noqa: PLC0415
-
     drawn = segno.make(text, error="m").svg_inline(scale=5, border=2, svgclass="qr", lineclass=None, omitsize=False)
     return Markup(drawn)  # noqa: S704  (made by segno from modules, holds none of the text)
 

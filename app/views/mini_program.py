@@ -26,7 +26,7 @@ from app.models import (
 from app.models.base import utcnow
 from app.models.mini_program import NEEDED_PERMISSIONS, PERMISSION_WORDS
 from app.models.version import VERSION_WORDS
-from app.operations import onboarding
+from app.operations import OPERATIONS, onboarding
 from app.tenancy import scope_of
 from app.views import cells
 from app.views.base import READ, ConsoleView, MerchantFace, PlatformView, RowSelect
@@ -77,13 +77,17 @@ FLAGS = {
 
 def named(row: MiniProgram) -> Markup:
     """Name over appid."""
-    return Markup('<span class="two-lines"><b>{}</b>{}</span>').format(row.name or "未命名", cells.copyable(row.appid))
+    name = Markup("<b>{}</b>").format(row.name or "未命名")
+    return Markup('<span class="two-lines">{}{}</span>').format(
+        cells.link(page_for("mini_program", row.id), name), cells.copyable(row.appid)
+    )
 
 
 def stage_cell(version: str, state: Any = None) -> Markup | str:
     if not version:
         return cells.DASH
-    return Markup("{} {}").format(version, cells.state(state, VERSION_WORDS)) if state else Markup("<b>{}</b>").format(version)
+    shown = cells.state(state, VERSION_WORDS) if state else ""
+    return Markup('<span class="stage-at">{} {}</span>').format(version, shown)
 
 
 def token_cell(row: MiniProgram) -> Markup | str:
@@ -106,6 +110,15 @@ def merchant_cell(row: Any) -> Any:
     if row.merchant_id is None:
         return cells.label("待认领", "warn")
     return cells.link(url_for("MerchantView.show", pk=row.merchant_id), row.merchant)
+
+
+def permission_words(row: MiniProgram) -> Markup | str:
+    """Granted permission sets in words; needed ones that are missing in red."""
+    granted = [cells.label(PERMISSION_WORDS.get(item, f"权限集 {item}"), "good") for item in row.permissions or []]
+    if row.state == AuthorizationState.AUTHORIZED:
+        lacking = [item for item in NEEDED_PERMISSIONS if item not in (row.permissions or [])]
+        granted += [cells.label(f"缺少：{PERMISSION_WORDS[item]}", "bad") for item in lacking]
+    return Markup(" ").join(granted) or cells.DASH
 
 
 OPERATIONS_SHOWN = [
@@ -133,12 +146,12 @@ class _MiniProgramPages(OperationActions, ConsoleView):
         "uploaded_version": lambda row: stage_cell(row.uploaded_version),
         "audit_version": lambda row: stage_cell(row.audit_version, row.audit_state),
         "live_version": lambda row: stage_cell(row.live_version),
-        "permissions": lambda row: permission_words(row),
+        "permissions": permission_words,
         "icon_url": lambda row: row.icon_url,
     }
     show_template = "console/mini_program.html"
     show_sections = [
-        ("基本信息", ["appid", "name", "intro", "subject_name", "subject_verified", "info_at"]),
+        ("基本信息", ["appid", "intro", "subject_name", "subject_verified", "info_at"]),
         ("授权", ["state", "permissions", "authorized_at", "refresh_expires_at", "token_fault"]),
     ]
 
@@ -166,7 +179,9 @@ class MiniProgramView(_MiniProgramPages, PlatformView):
 
     datamodel = ScopedInterface(MiniProgram, eager=("merchant",))
     include_route_methods = READ | {"edit"}
-    list_columns = ["name", "merchant", "state", "uploaded_version", "audit_version", "live_version", "token", "missing"]
+    list_columns = [
+        "name", "merchant", "state", "uploaded_version", "audit_version", "live_version", "token", "missing",
+    ]  # fmt: skip
     search_columns = ["merchant", "state", "audit_state", "live_version", "live_template_id", "third_party_app"]
     order_columns = ["name", "state", "uploaded_version", "audit_version", "live_version"]
     base_filters = [["id", IsClaimed, True]]
@@ -242,31 +257,26 @@ class MyMiniProgramView(_MiniProgramPages, MerchantFace):
     operations = ["submit_audit"]
     batched = False
     show_sections = [
-        ("基本信息", ["appid", "name", "intro", "subject_name", "subject_verified"]),
+        ("基本信息", ["appid", "intro", "subject_name", "subject_verified"]),
         ("授权", ["state", "permissions", "authorized_at"]),
     ]
-
-
-def permission_words(row: MiniProgram) -> Markup | str:
-    """Granted permission sets in words; needed ones that are missing in red."""
-    granted = [cells.label(PERMISSION_WORDS.get(item, f"权限集 {item}"), "good") for item in row.permissions or []]
-    if row.state == AuthorizationState.AUTHORIZED:
-        lacking = [item for item in NEEDED_PERMISSIONS if item not in (row.permissions or [])]
-        granted += [cells.label(f"缺少：{PERMISSION_WORDS[item]}", "bad") for item in lacking]
-    return Markup(" ").join(granted) or cells.DASH
 
 
 def steps(row: MiniProgram) -> list[dict[str, str]]:
     """授权 → 上传 → 审核 → 上线, each done, current or to come, with its version."""
     authorized = row.state == AuthorizationState.AUTHORIZED
-    audit = str(row.audit_state or "")
     found = [
         ("授权", word(row.state), "good" if authorized else "bad"),
         ("上传", row.uploaded_version, "good" if row.uploaded_version else ""),
-        ("审核", f"{row.audit_version} {VERSION_WORDS.get(audit, '')}".strip(), tone(audit) if row.audit_version else ""),
+        ("审核", audit_words(row), tone(row.audit_state) if row.audit_version else ""),
         ("上线", row.live_version, "good" if row.live_version else ""),
     ]
     return [{"title": title, "text": text or "未开始", "tone": colour or "mute"} for title, text, colour in found]
+
+
+def audit_words(row: MiniProgram) -> str:
+    """The version in audit with its state: 1.0.2 审核中."""
+    return f"{row.audit_version} {word(VersionState(row.audit_state))}" if row.audit_state else row.audit_version
 
 
 def next_step(row: MiniProgram, may: set[str]) -> dict[str, str] | None:
@@ -276,12 +286,11 @@ def next_step(row: MiniProgram, may: set[str]) -> dict[str, str] | None:
         return None
     platform = not scope_of(db.session()).is_merchant
     if name == "link" and platform and row.merchant_id:
-        return {"text": sentence, "label": "生成授权链接", "url": url_for("AuthorizationView.add", merchant=row.merchant_id)}
+        url = url_for("AuthorizationView.add", merchant=row.merchant_id)
+        return {"text": sentence, "label": "生成授权链接", "url": url}
     if name == "claim" and platform:
         return {"text": sentence, "label": "认领", "url": url_for("UnclaimedMiniProgramView.claim", pk=row.id)}
     if name in may:
-        from app.operations import OPERATIONS  # noqa: PLC0415
-
         return {"text": sentence, "label": OPERATIONS[name].title, "url": operate_url(name, row.id)}
     return {"text": sentence, "label": "", "url": ""}
 
@@ -315,7 +324,10 @@ def event_view(event: VersionEvent) -> dict[str, Any]:
         "at": cells.clock(event.at), "words": EVENT_WORDS.get(event.kind, event.kind), "tone": tone(event.kind),
         "number": event.number, "who": event.actor_name, "text": event.text, "log_id": event.log_id,
         "run_id": event.run_id, "reasons": reasons,
-        "links": [(f"整改指引 {name}".strip(), url) for name, url in guides] + [(f"附件 {name}", url) for name, url in attachments],
+        "links": [
+            *((f"整改指引 {name}".strip(), url) for name, url in guides),
+            *((f"附件 {name}", url) for name, url in attachments),
+        ],
     }  # fmt: skip
 
 

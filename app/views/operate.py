@@ -15,12 +15,12 @@ from flask_wtf import FlaskForm
 from markupsafe import Markup
 from sqlalchemy import func, select
 
+from app import operations, roles
 from app.errors import Refused
 from app.extensions import db
 from app.models import MiniProgram, OperationRun, RunState, Template
 from app.models.operation import RUN_WORDS, Door
 from app.operations import OPERATIONS, Operation
-from app import operations, roles
 from app.security import current_actor, current_role_names
 from app.tenancy import scope_of
 from app.views import cells
@@ -118,10 +118,14 @@ def _matching(op: Operation, values: Any) -> Target:
 
 def _list_view(op: Operation, name: str) -> Any:
     for view in current_app.appbuilder.baseviews:  # type: ignore[attr-defined]
-        if view.endpoint == name and isinstance(view, OperationActions) and op.name in view.operations:
-            if view.datamodel.obj is op.on and view.batched and view.may("list"):  # type: ignore[attr-defined]
-                return view
+        if view.endpoint == name and isinstance(view, OperationActions) and _batches(view, op):
+            return view
     return abort(404)
+
+
+def _batches(view: Any, op: Operation) -> bool:
+    """Whether a list offers an operation on all of its rows, and the user may see the list."""
+    return view.batched and op.name in view.operations and view.datamodel.obj is op.on and view.may("list")  # type: ignore[no-any-return]
 
 
 def _allowed(name: str) -> Operation:
@@ -299,7 +303,7 @@ class BatchView(BaseView):
         first = rows[0] if rows else db.session.scalars(self._rows(batch_id, "")).first()
         return self.render_template(
             "console/batch.html", batch_id=batch_id, counts=_in_words(counts), total=sum(counts.values()), rows=rows,
-            title=f"批量{operation_title(first.operation) if first else '操作'}", over=batch_over(counts), form=FlaskForm(),
+            title=f"批量{operation_title(first.operation) if first else '操作'}", over=batch_over(counts),
             failed=counts.get(RunState.FAILED, 0), first=first, chosen=state, link=runs.row_url, named=named_rows(rows),
         )  # fmt: skip
 
@@ -351,7 +355,7 @@ def batch_counts(batch_id: str) -> dict[RunState, int]:
         .where(OperationRun.batch_id == batch_id)
         .group_by(OperationRun.state)
     )
-    return {state: count for state, count in db.session.execute(statement)}
+    return {state: count for state, count in db.session.execute(statement)}  # noqa: C416  (dict() asks a Result for keys)
 
 
 def batch_over(counts: dict[RunState, int]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import timedelta
 from typing import Any
@@ -25,7 +26,7 @@ from app.views import cells
 from app.views.base import READ, PlatformView
 from app.views.interface import ScopedInterface, condition
 from app.views.operate import may_operate, operation_title, page_for, run_json, run_url
-from app.views.words import ACTION_WORDS, OUTCOME_WORDS, RECEIVER_WORDS, SUBJECTS
+from app.views.words import ACTION_WORDS, LABELS, OUTCOME_WORDS, RECEIVER_WORDS, SUBJECTS
 
 
 def subject_cell(row: OperationRun) -> Any:
@@ -39,8 +40,17 @@ def result_cell(row: OperationRun) -> Any:
     return Markup('<span class="clip" title="{0}">{0}</span>').format(text) if text else cells.DASH
 
 
+def params_cell(row: OperationRun) -> Any:
+    """A run's parameters under the labels of the operation's form."""
+    op = operations.OPERATIONS.get(row.operation)
+    fields = dataclasses.fields(op.params) if op else ()
+    return cells.pairs(row.params, {item.name: item.metadata.get("label", item.name) for item in fields})
+
+
 def batch_cell(row: OperationRun) -> Any:
-    return cells.link(url_for("BatchView.batch", batch_id=row.batch_id), row.batch_id[:8]) if row.batch_id else cells.DASH
+    return (
+        cells.link(url_for("BatchView.batch", batch_id=row.batch_id), row.batch_id[:8]) if row.batch_id else cells.DASH
+    )
 
 
 def unknown() -> ColumnElement[bool]:
@@ -71,11 +81,14 @@ class OperationRunView(PlatformView):
         "subject": subject_cell,
         "message": result_cell,
         "batch_id": batch_cell,
-        "duration": lambda row: duration(row),
+        "params": params_cell,
     }
     show_template = "console/run.html"
     show_sections = [
-        ("请求", ["operation", "subject", "appid", "params", "actor_name", "actor_ip", "door", "batch_id", "created_at"]),
+        (
+            "请求",
+            ["operation", "subject", "appid", "params", "actor_name", "actor_ip", "door", "batch_id", "created_at"],
+        ),
         ("结果", ["attempts", "err_no", "log_id", "result", "started_at", "finished_at", "not_before"]),
     ]
 
@@ -236,14 +249,16 @@ class JobView(BaseView):
         done = jobs.run_now(app, job_id, current_actor().name)
         title = jobs.SCHEDULE[job_id].title
         failed = done is None or done.outcome != "ok"
-        flash(f"「{title}」{'执行失败' if failed else '已执行'}：{done.result if done else ''}", "danger" if failed else "success")
+        words = f"「{title}」{'执行失败' if failed else '已执行'}：{done.result if done else ''}"
+        flash(words, "danger" if failed else "success")
         return redirect(url_for("JobView.list"))
 
 
 def _job_row(job_id: str, job: Any, run: Any) -> dict[str, Any]:
     return {
         "id": job_id, "title": job.title, "every": every_words(job.seconds), "next": jobs.next_slot(job, utcnow()),
-        "run": run, "took": duration(run) if run else "", "state": cells.state(run.outcome, OUTCOME_WORDS) if run else cells.DASH,
+        "run": run, "took": duration(run) if run else "",
+        "state": cells.state(run.outcome, OUTCOME_WORDS) if run else cells.DASH,
     }  # fmt: skip
 
 
@@ -255,7 +270,7 @@ def every_words(seconds: int) -> str:
 
 def changes_cell(row: AuditEntry) -> Any:
     """The names of what changed, in one line."""
-    names = [cells.LABELS.get(name, name) for name in {**row.before, **row.after}]
+    names = [LABELS.get(name, name) for name in {**row.before, **row.after}]
     return "、".join(names[:6]) + ("…" if len(names) > 6 else "")
 
 
@@ -281,8 +296,8 @@ class AuditEntryView(PlatformView):
 
     def show_context(self, row: Any) -> dict[str, Any]:
         names = sorted({**row.before, **row.after})
-        lines = [(cells.LABELS.get(name, name), plain(row.before.get(name)), plain(row.after.get(name))) for name in names]
-        return {"changes": lines}
+        before, after = row.before.get, row.after.get
+        return {"changes": [(LABELS.get(name, name), plain(before(name)), plain(after(name))) for name in names]}
 
 
 def plain(value: Any) -> str:

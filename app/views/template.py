@@ -46,7 +46,9 @@ class TemplateView(OperationActions, PlatformView):
     order_columns = ["version", "added_at"]
     base_order = ("added_at", "desc")
     operations = ["delete_template"]
-    show_sections = [("模板", ["version", "template_id", "description", "added_at", "running", "third_party_app", "gone"])]
+    show_sections = [
+        ("模板", ["version", "template_id", "description", "added_at", "running", "third_party_app", "gone"]),
+    ]
 
     def cell(self, row: Any, name: str) -> Any:
         if name != "running":

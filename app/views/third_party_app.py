@@ -42,7 +42,8 @@ def fault_cell(row: ThirdPartyApp) -> Any:
 
 def secrets_cell(row: ThirdPartyApp) -> Markup:
     parts = (("应用密钥", row.secret_sealed), ("令牌", row.token_sealed), ("加解密密钥", row.aes_key_sealed))
-    return Markup(" ").join(cells.label(f"{name}已设置" if held else f"{name}未设置", "good" if held else "bad") for name, held in parts)
+    labels = (cells.label(f"{name}{'已' if held else '未'}设置", "good" if held else "bad") for name, held in parts)
+    return Markup(" ").join(labels)
 
 
 class ThirdPartyAppView(OperationActions, PlatformView):

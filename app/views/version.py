@@ -43,7 +43,9 @@ def links(items: list[tuple[str, str]]) -> Any:
 def details_cell(row: Version) -> Any:
     texts, guides = remarks_of(row.reason_detail or {})
     lines = Markup("").join(Markup("<li>{}</li>").format(text) for text in texts)
-    return Markup("<ul>{}</ul>{}").format(lines, links([("整改指引", url) for _name, url in guides])) if texts else cells.DASH
+    if not texts and not guides:
+        return cells.DASH
+    return Markup("<ul>{}</ul>{}").format(lines, links([("整改指引", url) for _name, url in guides]))
 
 
 CELLS = {
@@ -56,12 +58,19 @@ CELLS = {
 LABELS = {"screenshots": "截图", "attachments": "审核附件", "reason_detail": "驳回详情"}
 
 
+def merchant_of(row: Version) -> Any:
+    merchant = row.mini_program.merchant
+    return cells.link(url_for("MerchantView.show", pk=merchant.id), merchant) if merchant else cells.DASH
+
+
 class VersionView(OperationActions, PlatformView):
     """All versions of all mini-programs; the buttons act on the version's mini-program."""
 
     datamodel = ScopedInterface(Version, eager=("mini_program", "mini_program.merchant"))
     noun = list_title = "版本"
-    list_columns = ["mini_program", "merchant", "number", "state", "reason", "submitted_at", "released_at", "uploaded_at"]
+    list_columns = [
+        "mini_program", "merchant", "number", "state", "reason", "submitted_at", "released_at", "uploaded_at",
+    ]  # fmt: skip
     label_columns = dict(LABELS)
     search_columns = ["state", "mini_program", "template_id", "submitted_at"]
     quick_columns = ["number", "description", "reason"]
@@ -69,7 +78,7 @@ class VersionView(OperationActions, PlatformView):
     base_order = ("uploaded_at", "desc")
     operations = ["submit_audit", "withdraw_audit", "release", "rollback", "upload_code"]
     batched = False
-    cells = {**CELLS, "merchant": lambda row: merchant_of(row)}
+    cells = {**CELLS, "merchant": merchant_of}
     show_template = "console/version.html"
     show_sections = [
         ("版本", ["mini_program", "number", "state", "taken_down", "description", "template_id"]),
@@ -87,11 +96,6 @@ class VersionView(OperationActions, PlatformView):
             "events": [event_view(event) for event in db.session.scalars(found)],
             "operations": self.operation_links(row),
         }
-
-
-def merchant_of(row: Version) -> Any:
-    merchant = row.mini_program.merchant
-    return cells.link(url_for("MerchantView.show", pk=merchant.id), merchant) if merchant else cells.DASH
 
 
 class MyVersionView(MerchantFace):

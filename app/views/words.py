@@ -51,8 +51,8 @@ TONES: dict[str, str] = {
 }  # fmt: skip
 RECEIVER_WORDS = {"authorization": "授权事件", "message": "消息与事件"}
 OUTCOME_WORDS = {
-    "ok": "成功", "error": "抖音拒绝", "refused": "抖音拒绝", "no_answer": "无应答", "timeout": "超时", "running": "执行中",
-    "failed": "失败", "bad_answer": "应答异常",
+    "ok": "成功", "error": "抖音拒绝", "refused": "抖音拒绝", "no_answer": "无应答", "timeout": "超时",
+    "running": "执行中", "failed": "失败", "bad_answer": "应答异常",
 }  # fmt: skip
 EVENT_WORDS: dict[str, str] = {
     **{str(state): words for state, words in VERSION_WORDS.items()},

@@ -74,7 +74,9 @@ def test_sixty_four_threads_refresh_an_expired_token_once(
     assert works(app, launch) == launch.mini_program.appid
 
 
-def test_two_keepers_as_of_two_processes_refresh_once(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+def test_two_keepers_as_of_two_processes_refresh_once(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
     slot = slot_of(launch)
     expire(app, slot)
     keepers = [type(credentials.keeper(app))(app, credentials.client(app)) for _ in range(4)]
@@ -86,7 +88,9 @@ def test_two_keepers_as_of_two_processes_refresh_once(app: Flask, launch: Launch
     assert effects(sandbox, launch) == (1, 0, 0)
 
 
-def test_the_new_refresh_token_replaces_the_spent_one(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+def test_the_new_refresh_token_replaces_the_spent_one(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
     slot = slot_of(launch)
     for _ in range(3):
         expire(app, slot)
@@ -115,7 +119,9 @@ def test_a_live_lease_of_another_is_waited_for(app: Flask, launch: Launch, sandb
     assert effects(sandbox, launch) == (0, 1, 1)
 
 
-def test_waiting_for_a_lease_ends_and_nothing_was_sent(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+def test_waiting_for_a_lease_ends_and_nothing_was_sent(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
     slot = slot_of(launch)
     expire(app, slot, lease_owner="other", lease_until=utcnow() + HOUR)
     with pytest.raises(NoAnswer) as caught:
@@ -131,7 +137,9 @@ def test_a_refused_refresh_token_is_recovered(app: Flask, launch: Launch, sandbo
     assert effects(sandbox, launch) == (0, 1, 1)
 
 
-def test_a_lost_answer_to_the_refresh_is_recovered(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
+def test_a_lost_answer_to_the_refresh_is_recovered(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
     expire(app, slot_of(launch))
     sandbox.post("settings", drop_after_next=1, drop_path="get_auth_token")
     assert works(app, launch) == launch.mini_program.appid

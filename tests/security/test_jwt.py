@@ -40,13 +40,17 @@ def test_the_token_counts_and_not_the_cookie_beside_it(
     assert admin.get(LIST, headers=header).status_code == 403
 
 
-def test_merchants_people_get_no_list_of_merchants(app: Flask, actors: Actors, user: Callable[..., str]) -> None:
+def test_merchants_people_get_no_list_of_merchants(
+    app: Flask, actors: Actors, user: Callable[..., str]
+) -> None:
     client = app.test_client()
     assert client.get(LIST, headers=bearer(client, user("ann", "owner", actors.alice))).status_code == 403
 
 
 @pytest.mark.parametrize("end", ["disable", "reset", "role"])
-def test_a_token_dies_with_its_credential(app: Flask, session: Session, user: Callable[..., str], end: str) -> None:
+def test_a_token_dies_with_its_credential(
+    app: Flask, session: Session, user: Callable[..., str], end: str
+) -> None:
     client = app.test_client()
     header = bearer(client, user("bob", "operator"))
     bob = found(session, "bob")
@@ -85,14 +89,29 @@ def test_a_token_ends_after_half_an_hour(app: Flask, user: Callable[..., str]) -
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"{", b"[]", b"null", b"1", b'"x"', b"{}", b'{"username": "bob"}', b'{"username": 1, "password": 2}',
-        b'{"username": "bob", "password": null}', b'{"username": "bob", "password": ""}',
-        b'{"username": {"a": 1}, "password": "x"}', b'{"username": "bob", "password": "x", "provider": "ldap"}',
-        b'{"username": "bob", "password": "x", "provider": []}', b'{"username": "bob", "password": "x", "refresh": "x"}',
-        b'{"username": "\\u0000", "password": "x"}', b'{"username": "\\ud800", "password": "x"}',
-        b'{"username": "bob", "password": "\\ud800"}', b"[" * 100_000, b"\xff\xfe", b'{"username": "' + b"x" * 300 + b'", "password": "x"}',
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"1",
+        b'"x"',
+        b"{}",
+        b'{"username": "bob"}',
+        b'{"username": 1, "password": 2}',
+        b'{"username": "bob", "password": null}',
+        b'{"username": "bob", "password": ""}',
+        b'{"username": {"a": 1}, "password": "x"}',
+        b'{"username": "bob", "password": "x", "provider": "ldap"}',
+        b'{"username": "bob", "password": "x", "provider": []}',
+        b'{"username": "bob", "password": "x", "refresh": "x"}',
+        b'{"username": "\\u0000", "password": "x"}',
+        b'{"username": "\\ud800", "password": "x"}',
+        b'{"username": "bob", "password": "\\ud800"}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"username": "' + b"x" * 300 + b'", "password": "x"}',
     ],
-)  # fmt: skip
+)
 def test_malformed_bodies_are_refused(app: Flask, body: bytes) -> None:
     answer = app.test_client().post("/api/v1/security/login", data=body, content_type="application/json")
     assert answer.status_code == 400
@@ -100,7 +119,8 @@ def test_malformed_bodies_are_refused(app: Flask, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Bearer " + "x" * 5000, "Basic eDp5", "Bearer é"]
+    "header",
+    ["Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Bearer " + "x" * 5000, "Basic eDp5", "Bearer é"],
 )
 def test_malformed_tokens_are_refused(app: Flask, header: str) -> None:
     answer = app.test_client().get(LIST, headers={"Authorization": header})

@@ -1,4 +1,4 @@
-"""登录商户: asked for a reason, held to the merchant and to half an hour, written down, and no way back up."""
+"""登录商户: a reason, one merchant, half an hour, all of it written down, and no way back up."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def cookie(client: FlaskClient) -> str:
     return held.value
 
 
-def test_it_begins_under_a_new_id_and_the_old_session_is_gone(app: Flask, operator: FlaskClient, actors: Actors) -> None:
+def test_it_begins_under_a_new_id_and_the_old_session_is_gone(
+    app: Flask, operator: FlaskClient, actors: Actors
+) -> None:
     before = cookie(operator)
     assert enter(operator, actors) == 302
     assert cookie(operator) != before
@@ -57,7 +59,13 @@ def test_a_suspended_merchant_is_not_entered(session: Session, operator: FlaskCl
 
 def test_the_platform_and_the_account_are_out_of_reach(operator: FlaskClient, actors: Actors) -> None:
     enter(operator, actors)
-    for path in ("/merchantview/list/", "/users/list/", "/account/", "/account/password", f"/loginas/{actors.bob.id}"):
+    for path in (
+        "/merchantview/list/",
+        "/users/list/",
+        "/account/",
+        "/account/password",
+        f"/loginas/{actors.bob.id}",
+    ):
         assert operator.get(path).status_code in {403, 404}, path
 
 
@@ -65,7 +73,10 @@ def test_there_is_no_way_back_up(operator: FlaskClient, actors: Actors) -> None:
     enter(operator, actors)
     token = csrf_token(operator, "/logout/")
     assert operator.post("/account/password", data={"csrf_token": token}).status_code == 403
-    assert operator.post(f"/loginas/{actors.bob.id}", data={"csrf_token": token, "reason": REASON}).status_code == 403
+    assert (
+        operator.post(f"/loginas/{actors.bob.id}", data={"csrf_token": token, "reason": REASON}).status_code
+        == 403
+    )
     assert operator.post("/logout/", data={"csrf_token": token}).headers["Location"] == "/login/"
     assert operator.get("/account/").status_code == 302
 
@@ -91,7 +102,11 @@ def test_both_names_are_on_every_audit_row(session: Session, operator: FlaskClie
     post(operator, "/logout/")
     [begun], [ended] = audit(session, "log_in_as"), audit(session, "log_in_as_end")
     for row in (begun, ended):
-        assert (row.actor_name, row.on_behalf_of, row.merchant_id) == ("operator0", "爱丽丝花店", actors.alice.id)
+        assert (row.actor_name, row.on_behalf_of, row.merchant_id) == (
+            "operator0",
+            "爱丽丝花店",
+            actors.alice.id,
+        )
         assert row.after["reason"] == REASON
 
 

@@ -24,7 +24,11 @@ ACCOUNT = "/account/"
 
 def rows(session: Session) -> list[WebSession]:
     session.rollback()
-    return list(session.scalars(select(WebSession).order_by(WebSession.created_at).execution_options(populate_existing=True)))
+    return list(
+        session.scalars(
+            select(WebSession).order_by(WebSession.created_at).execution_options(populate_existing=True)
+        )
+    )
 
 
 def cookie(client: FlaskClient) -> str:
@@ -33,7 +37,9 @@ def cookie(client: FlaskClient) -> str:
     return held.value
 
 
-def test_cookie_is_random_and_only_its_hash_is_stored(session: Session, client_for: Callable[..., FlaskClient]) -> None:
+def test_cookie_is_random_and_only_its_hash_is_stored(
+    session: Session, client_for: Callable[..., FlaskClient]
+) -> None:
     client = client_for("operator")
     [row] = rows(session)
     assert row.id_hash == hashlib.sha256(cookie(client).encode()).hexdigest()
@@ -49,7 +55,9 @@ def test_cookie_flags(app: Flask) -> None:
     assert "Secure" not in header
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/static/appbuilder/css/ab.css", "/no-such-page", "/account/"])
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/static/appbuilder/css/ab.css", "/no-such-page", "/account/"]
+)
 def test_a_visitor_who_stores_nothing_gets_no_row(app: Flask, session: Session, path: str) -> None:
     answer = app.test_client().get(path)
     assert "Set-Cookie" not in answer.headers
@@ -63,7 +71,9 @@ def test_a_visitors_row_ends_within_the_hour(app: Flask, session: Session) -> No
     assert row.expires_at - row.created_at == timedelta(hours=1)
 
 
-def test_logging_in_changes_the_id_and_forgets_the_old_one(app: Flask, session: Session, user: Callable[..., str]) -> None:
+def test_logging_in_changes_the_id_and_forgets_the_old_one(
+    app: Flask, session: Session, user: Callable[..., str]
+) -> None:
     client = app.test_client()
     client.get("/login/")
     before = cookie(client)
@@ -79,7 +89,9 @@ def test_a_planted_id_is_not_taken_over(app: Flask, user: Callable[..., str]) ->
     assert cookie(client) != "A" * 43
 
 
-def test_logging_out_ends_the_session_for_a_copied_cookie_too(app: Flask, client_for: Callable[..., FlaskClient]) -> None:
+def test_logging_out_ends_the_session_for_a_copied_cookie_too(
+    app: Flask, client_for: Callable[..., FlaskClient]
+) -> None:
     client, thief = client_for("operator"), app.test_client()
     thief.set_cookie("douzhou", cookie(client))
     assert thief.get(ACCOUNT).status_code == 200
@@ -106,7 +118,9 @@ def test_a_session_ends_after_its_time(client_for: Callable[..., FlaskClient]) -
         assert client.get(ACCOUNT).status_code == 302
 
 
-def test_a_page_that_changes_nothing_writes_nothing(session: Session, client_for: Callable[..., FlaskClient]) -> None:
+def test_a_page_that_changes_nothing_writes_nothing(
+    session: Session, client_for: Callable[..., FlaskClient]
+) -> None:
     client = client_for("operator")
     client.get("/account/password")
     seen = rows(session)[0].seen_at
@@ -141,7 +155,9 @@ def test_suspending_a_merchant_shuts_its_people_out(
     assert client.get(ACCOUNT).status_code == 302
 
 
-def test_a_session_that_ended_is_not_brought_back_by_a_late_request(session: Session, app: Flask, client_for: Callable[..., FlaskClient]) -> None:
+def test_a_session_that_ended_is_not_brought_back_by_a_late_request(
+    session: Session, app: Flask, client_for: Callable[..., FlaskClient]
+) -> None:
     client = client_for("operator")
     with client.session_transaction() as held:
         held["note"] = "late"
