@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from config import Config
 
 def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     """A ready application. Raises config.SettingError or secrets.KeyRingError with one sentence on a bad setting."""
-    import app.models  # noqa: F401, PLC0415  (all mappers before anything asks the metadata)
+    importlib.import_module("app.models")  # all mappers before anything asks the metadata
     from app import (  # noqa: PLC0415  (the packages import this one: only now are they complete)
         api,
         cli,

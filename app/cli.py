@@ -89,7 +89,9 @@ thirdparty = AppGroup("thirdparty", help="Third-party apps.")
 @thirdparty.command("add")
 @click.option("--appid", required=True)
 @click.option("--name", default="")
-@click.option("--secret-stdin", is_flag=True, required=True, help='Standard input: {"secret":..,"token":..,"aes_key":..}')
+@click.option(
+    "--secret-stdin", is_flag=True, required=True, help='Standard input: {"secret":..,"token":..,"aes_key":..}'
+)
 def thirdparty_add(appid: str, name: str, secret_stdin: bool) -> None:
     """Add or renew a third-party app; its secrets come by standard input only."""
     try:
@@ -187,7 +189,8 @@ def job(name: str) -> None:
         run = run_now(_app(), name, "命令行")
     except Refused as refused:
         _stop(refused.message)
-    assert run is not None
+    if run is None:
+        _stop("任务没有运行：请重试", 3)
     click.echo(f"{run.outcome} {run.result}")
     sys.exit(0 if run.outcome == "ok" else 3)
 

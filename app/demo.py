@@ -37,8 +37,45 @@ FULL = (
     ("木白装饰设计", "家居装修", "何木白", "13800010004", "旧房翻新与全屋定制，免费量房"),
     ("拾光亲子摄影", "亲子摄影", "唐一诺", "13800010005", "新生儿与亲子外景拍摄"),
 )
-LIGHT_HEADS = ("春和", "青禾", "南山", "北巷", "半夏", "知味", "拾光", "云舒", "锦里", "长安", "清欢", "溪边", "初见", "山野", "星河")
-LIGHT_TAILS = ("小馆", "花店", "造型", "学堂", "家居", "车行", "影像", "健身", "茶舍", "烘焙", "书店", "民宿", "宠物", "眼镜", "母婴", "水果", "咖啡", "瑜伽", "画室", "手作")  # fmt: skip
+LIGHT_HEADS = [
+    "春和",
+    "青禾",
+    "南山",
+    "北巷",
+    "半夏",
+    "知味",
+    "拾光",
+    "云舒",
+    "锦里",
+    "长安",
+    "清欢",
+    "溪边",
+    "初见",
+    "山野",
+    "星河",
+]
+LIGHT_TAILS = [
+    "小馆",
+    "花店",
+    "造型",
+    "学堂",
+    "家居",
+    "车行",
+    "影像",
+    "健身",
+    "茶舍",
+    "烘焙",
+    "书店",
+    "民宿",
+    "宠物",
+    "眼镜",
+    "母婴",
+    "水果",
+    "咖啡",
+    "瑜伽",
+    "画室",
+    "手作",
+]
 LIGHT_COUNT = 300
 ACTOR = core.Actor(None, "演示数据")
 
@@ -77,7 +114,9 @@ def _merchants(session: Session) -> list[Merchant]:
     session.add_all(industries.values())
     rows = []
     for name, trade, contact, phone, remarks in FULL:
-        row = Merchant(name=name, industry=industries[trade], contact=contact, remarks=remarks, plan="旗舰版", commission_rate=5)
+        row = Merchant(
+            name=name, industry=industries[trade], contact=contact, remarks=remarks, plan="旗舰版", commission_rate=5
+        )
         row.phone, row.phone_hash, row.phone_masked = phone, keyring().fingerprint(phone), mask_phone(phone)
         rows.append(row)
     dice = random.Random(2024)
@@ -141,7 +180,12 @@ def _take_to(app: Flask, appid: str, stage: str, control: object) -> None:
     if stage == "auditing":
         return
     verdict = "reject" if stage == "rejected" else "approve"
-    control("audit", appid=appid, verdict=verdict, reason="首页存在空白区域，请补充内容后重新提交" if verdict == "reject" else "")  # type: ignore[operator]
+    control(
+        "audit",
+        appid=appid,
+        verdict=verdict,
+        reason="首页存在空白区域，请补充内容后重新提交" if verdict == "reject" else "",
+    )  # type: ignore[operator]
     release.sync(app, row_id)
     if stage == "live":
         _operate(app, "release", appid, {})

@@ -75,7 +75,9 @@ def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", 
 
 def add_third_party_app(session: Session, appid: str, name: str, secrets: Mapping[str, Any]) -> ThirdPartyApp:
     """Add a third-party app, or renew its secrets. Commits. Refused when one is missing or malformed."""
-    if not isinstance(secrets, dict) or not all(isinstance(secrets.get(k), str) and secrets[k] for k in ("secret", "token", "aes_key")):
+    if not isinstance(secrets, dict) or not all(
+        isinstance(secrets.get(k), str) and secrets[k] for k in ("secret", "token", "aes_key")
+    ):
         raise Refused("应给出 secret、token、aes_key 三项")
     if len(secrets["aes_key"]) != 43:
         raise Refused("aes_key（消息加密解密 KEY）应为 43 个字符", field="aes_key")

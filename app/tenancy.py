@@ -85,7 +85,7 @@ class MerchantOwned:
     __tenancy__: ClassVar[str] = "owned"
 
     @declared_attr
-    def merchant_id(cls) -> Mapped[int | None]:
+    def merchant_id(cls) -> Mapped[int | None]:  # noqa: N805  (declared_attr hands over the class)
         return mapped_column(ForeignKey("merchant.id"), index=True, nullable=True)
 
 
@@ -95,7 +95,7 @@ class SharedRead:
     __tenancy__: ClassVar[str] = "shared"
 
     @declared_attr
-    def merchant_id(cls) -> Mapped[int | None]:
+    def merchant_id(cls) -> Mapped[int | None]:  # noqa: N805  (declared_attr hands over the class)
         return mapped_column(ForeignKey("merchant.id"), index=True, nullable=True)
 
 
@@ -154,7 +154,10 @@ def _criteria(scope: Scope) -> list[Any]:
     merchant_id = scope.merchant_id
     return [
         with_loader_criteria(
-            MerchantOwned, lambda cls: cls.merchant_id == merchant_id, include_aliases=True, track_closure_variables=True
+            MerchantOwned,
+            lambda cls: cls.merchant_id == merchant_id,
+            include_aliases=True,
+            track_closure_variables=True,
         ),
         with_loader_criteria(
             SharedRead,
@@ -174,7 +177,9 @@ def _criteria(scope: Scope) -> list[Any]:
 def _self_scoped() -> tuple[type[Any], ...]:
     from flask_appbuilder import Model  # noqa: PLC0415  (mappers exist only after the models were imported)
 
-    return tuple(m.class_ for m in Model.registry.mappers if tenancy_of(m.class_) == "self" and m.local_table is not None)
+    return tuple(
+        m.class_ for m in Model.registry.mappers if tenancy_of(m.class_) == "self" and m.local_table is not None
+    )
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Kill -9 the worker again and again while mini-programs go through the loop; count at the sandbox what really happened.
+"""Kill -9 the worker again and again while mini-programs go through the loop; count at the sandbox what happened.
 
     python -m bench.kill [--apps 100] [--kills 50] [--database URL]
 
@@ -28,7 +28,15 @@ from flask_migrate import upgrade
 from app import create_app
 from app import operations as core
 from app import setup as setting_up
-from app.models import AuthorizationState, Industry, Merchant, MiniProgram, OperationRun, RunState, Template, ThirdPartyApp
+from app.models import (
+    AuthorizationState,
+    Industry,
+    Merchant,
+    MiniProgram,
+    OperationRun,
+    RunState,
+    Template,
+)
 from app.operations import credentials, onboarding, release, template
 from app.tenancy import PLATFORM, app_scope
 from tests.conftest import COMPONENT, ROOT, SandboxServer, free_port, fresh_ticket, test_environment
@@ -41,7 +49,8 @@ EFFECT = {"upload_code": "upload", "submit_audit": "audit", "release": "release"
 class Killer:
     """Keeps one worker running; each has its kill until the kills are used up."""
 
-    def __init__(self, env: dict[str, str], kills: int) -> None:
+    def __init__(self, env: dict[str, str], kills: int, spread: int) -> None:
+        self.spread = spread  # a kill comes at one of this many runs, so that they fall into every step
         self.env = env
         self.left = kills
         self.done: Counter[str] = Counter()
@@ -58,8 +67,10 @@ class Killer:
             self.done[self.point] += 1
             self.left -= 1
         self.point = next(self.points) if self.left > 0 else "never"
-        nth = str(self.random.randint(1, 6) if self.point != "random" else self.random.randint(1, 10**6))
-        self.process = subprocess.Popen([sys.executable, "-m", "bench.kill_worker", self.point, nth], env=self.env, cwd=ROOT)
+        nth = str(self.random.randint(1, self.spread) if self.point != "random" else self.random.randint(1, 10**6))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.kill_worker", self.point, nth], env=self.env, cwd=ROOT
+        )
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -89,7 +100,8 @@ def prepare(app: Flask, sandbox: SandboxServer, count: int) -> tuple[list[int], 
     with app_scope(app, PLATFORM) as session:
         ids = list(session.scalars(sa.select(MiniProgram.id).where(MiniProgram.state == AuthorizationState.AUTHORIZED)))
         newest = session.scalars(sa.select(Template.template_id).order_by(Template.id.desc())).first()
-    assert len(ids) == count and newest, f"{len(ids)} of {count} authorised"
+    if len(ids) != count or not newest:
+        raise SystemExit(f"only {len(ids)} of {count} mini-programs were authorised")
     return ids, newest
 
 
@@ -103,7 +115,8 @@ def run_step(app: Flask, name: str, ids: Iterable[int], killer: Killer, params: 
         killer.tend()
         with app_scope(app, PLATFORM) as session:
             states = Counter(
-                str(state) for state in session.scalars(sa.select(OperationRun.state).where(OperationRun.batch_id == batch))
+                str(state)
+                for state in session.scalars(sa.select(OperationRun.state).where(OperationRun.batch_id == batch))
             )
         if not set(states) & {RunState.QUEUED, RunState.RUNNING, RunState.UNKNOWN}:
             return states
@@ -149,7 +162,8 @@ def main() -> int:
     sandbox = SandboxServer(free_port(), "--audit-seconds", "86400")
     env = test_environment(chosen.database or f"sqlite:///{folder / 'kill.db'}", sandbox.url) | {"DOUYIN_TIMEOUT": "1"}
     app = create_app(env)
-    killer = Killer({**os.environ, **env, "DOUZHOU_ENV": str(folder / "none")}, chosen.kills)
+    spread = max(3, 2 * len(STEPS) * chosen.apps // max(1, chosen.kills))
+    killer = Killer({**os.environ, **env, "DOUZHOU_ENV": str(folder / "none")}, chosen.kills, spread)
     started = time.monotonic()
     try:
         with app.app_context():
@@ -165,8 +179,10 @@ def main() -> int:
     finally:
         killer.stop()
         sandbox.stop()
-    print(f"kills {dict(killer.done)} = {sum(killer.done.values())}; {chosen.apps} mini-programs x {rounds} rounds x {len(STEPS)} "
-          f"operations in {time.monotonic() - started:.0f} s: lost {lost}, doubled {doubled}")  # fmt: skip
+    took = time.monotonic() - started
+    print(f"kills {dict(killer.done)} = {sum(killer.done.values())}")
+    print(f"{chosen.apps} mini-programs x {rounds} rounds x {len(STEPS)} operations in {took:.0f} s")
+    print(f"lost {lost}, doubled {doubled}")
     return 1 if lost or doubled or sum(killer.done.values()) < chosen.kills else 0
 
 

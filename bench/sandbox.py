@@ -79,13 +79,9 @@ def _prepare(port: int) -> tuple[str, str, int]:
     component = _get(port, f"/openapi/v2/auth/tp/token/?{query}")["component_access_token"]
     appid = _post(port, "/_sandbox/api/apps", {"authorized_to": COMPONENT})["apps"][0]["appid"]
     body = {"authorization_appid": appid}
-    code = _post(port, "/api/tpapp/v2/auth/retrieve_auth_code/", body, component)["data"][
-        "authorization_code"
-    ]
+    code = _post(port, "/api/tpapp/v2/auth/retrieve_auth_code/", body, component)["data"]["authorization_code"]
     query = f"grant_type=app_to_tp_authorization_code&authorization_code={code}"
-    token = _get(port, f"/api/tpapp/v2/auth/get_auth_token/?{query}", component)["data"][
-        "authorizer_access_token"
-    ]
+    token = _get(port, f"/api/tpapp/v2/auth/get_auth_token/?{query}", component)["data"]["authorizer_access_token"]
     listed = _get(port, "/api/tpapp/v2/template/get_tpl_list/", component)["data"]["template_list"]
     return token, appid, listed[0]["template_id"]
 

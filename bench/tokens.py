@@ -1,9 +1,9 @@
-"""K1: threads of several processes ask for one expired token; counts the refreshes that really happened at the sandbox.
+"""K1: threads of several processes ask for one expired token; counts the refreshes at the sandbox.
 
     python -m bench.tokens [--processes 4] [--threads 64] [--rounds 5] [--database URL] [--kill]
 
-SQLite serves one process: there the processes are one. With --kill each round one refresher dies (its lease is left
-behind, its answer lost): exactly one recovery has to follow. Exits 1 when a round needed more than one.
+SQLite serves one process: there the processes are one. With --kill a refresher dies before each round (its
+lease is left behind): exactly one recovery has to follow. Exits 1 when a round needed more than one.
 """
 
 from __future__ import annotations
@@ -112,9 +112,7 @@ def _round(
     tokens = {token for token, _ in found}
     seconds = sorted(seconds for _, seconds in found)
     wanted = (
-        {"refresh": 0, "retrieve": 1, "exchange": 1}
-        if options.kill
-        else {"refresh": 1, "retrieve": 0, "exchange": 0}
+        {"refresh": 0, "retrieve": 1, "exchange": 1} if options.kill else {"refresh": 1, "retrieve": 0, "exchange": 0}
     )
     good = made == wanted and tokens == {_stored(app, slot)}
     print(

@@ -68,11 +68,7 @@ def component_token(call: Call) -> Fields:
     if owner is None:
         raise Fault(40003 if kind is Kind.COMPONENT_V1 else 40001)
     ticket = platform.alive(call.query["component_ticket"], Kind.TICKET)
-    if (
-        owner.secret != call.query["component_appsecret"]
-        or ticket is None
-        or ticket.thirdparty != owner.appid
-    ):
+    if owner.secret != call.query["component_appsecret"] or ticket is None or ticket.thirdparty != owner.appid:
         raise Fault(40001)
     text = platform.issue(kind, owner.appid)
     _supersede(platform, owner.component_v1 if kind is Kind.COMPONENT_V1 else owner.component_v2, text)
@@ -235,9 +231,7 @@ def list_auth_apps(call: Call) -> Fields:
     owner, page, size = call.thirdparty.appid, call.query["page"], call.query["size"]
     if page < 1 or size < 1:
         raise Fault(40001)
-    apps = [
-        app for app in call.platform.world.apps.values() if app.authorized_to == owner and not app.deleted
-    ]
+    apps = [app for app in call.platform.world.apps.values() if app.authorized_to == owner and not app.deleted]
     apps.sort(key=lambda app: (app.auth_time, app.appid))
     rows = apps[(page - 1) * size : page * size]
     if call.is_v1:
@@ -259,9 +253,7 @@ def authorize(platform: Platform, owner: ThirdParty, app: App, permissions: list
     return platform.issue(Kind.CODE, owner.appid, appid=app.appid)
 
 
-def tell_authorized(
-    platform: Platform, app: App, code: str, *, delay: float, created: Fields | None = None
-) -> None:
+def tell_authorized(platform: Platform, app: App, code: str, *, delay: float, created: Fields | None = None) -> None:
     owner = platform.world.thirdparties[app.authorized_to]
     told = event(
         platform,

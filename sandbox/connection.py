@@ -139,9 +139,7 @@ class Connection(asyncio.Protocol):
         if self.transport is None:
             return
         promised = len(outcome.body) + (200 if outcome.fate is Fate.HALF else 0)
-        charset = (
-            "; charset=utf-8" if outcome.media in ("text/html", "application/json", "text/plain") else ""
-        )
+        charset = "; charset=utf-8" if outcome.media in ("text/html", "application/json", "text/plain") else ""
         lines = [
             f"HTTP/1.1 {outcome.status} {_REASONS.get(outcome.status, '')}",
             f"Content-Type: {outcome.media}{charset}",

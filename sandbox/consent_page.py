@@ -87,8 +87,7 @@ def failed_page(code: int, text: str, again: str = "") -> str:
     back = f'<p><a href="{escape(again)}">返回重新选择</a></p>' if again else ""
     return page(
         "授权失败",
-        f'<section><h1>授权失败</h1><p class="bad">{escape(text)}</p>'
-        f'<p class="soft">错误码 {code}</p>{back}</section>',
+        f'<section><h1>授权失败</h1><p class="bad">{escape(text)}</p><p class="soft">错误码 {code}</p>{back}</section>',
         narrow=True,
     )
 

@@ -117,9 +117,7 @@ def _entries(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any
                 yield path, method, entry
 
 
-def _operation(
-    path: str, method: str, entry: dict[str, Any], named: dict[str, Schema], *, core: bool
-) -> Operation:
+def _operation(path: str, method: str, entry: dict[str, Any], named: dict[str, Schema], *, core: bool) -> Operation:
     credential, token_field = _credential(entry, core=core)
     media, body = _body(entry, named)
     answer_media, sample, style = _answer(entry)

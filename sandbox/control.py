@@ -109,10 +109,7 @@ class Control:
     def effects(self, query: dict[str, str]) -> Fields:
         apps = self.platform.world.apps
         chosen = [self._app(query["appid"])] if query.get("appid") else list(apps.values())
-        return {
-            app.appid: {**asdict(app.effects), "uploads": app.uploads, "released": app.released}
-            for app in chosen
-        }
+        return {app.appid: {**asdict(app.effects), "uploads": app.uploads, "released": app.released} for app in chosen}
 
     def rows(self, query: dict[str, str]) -> Fields:
         text = query.get("since", "0")
@@ -225,9 +222,7 @@ class Control:
         self.platform.replace(fresh)
         populate(self.platform)
         for owner in fresh.thirdparties.values():
-            owner.authorization_url, owner.message_url, owner.auth_domain = addresses.get(
-                owner.appid, ("", "", "")
-            )
+            owner.authorization_url, owner.message_url, owner.auth_domain = addresses.get(owner.appid, ("", "", ""))
         self.journal.clear()
         self.pusher.log.clear()
         self._restart()
@@ -272,9 +267,7 @@ class Control:
     def push(self, body: Fields) -> Fields:
         """Any event, also unknown or forged (signature, tail, stale, garbage)."""
         event = dict(body.get("event") or {})
-        owner = self._owner(body.get("thirdparty", "")) or next(
-            iter(self.platform.world.thirdparties.values())
-        )
+        owner = self._owner(body.get("thirdparty", "")) or next(iter(self.platform.world.thirdparties.values()))
         appid = str(body.get("appid", ""))
         if appid:
             event = {"AppId": appid, "TpAppId": owner.appid, **event}

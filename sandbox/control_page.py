@@ -81,9 +81,7 @@ def _settings(settings: Fields) -> str:
 
 
 def _button(action: str, label: str, **fields: str) -> str:
-    hidden = "".join(
-        f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in fields.items()
-    )
+    hidden = "".join(f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in fields.items())
     return f'<form method="post" action="/_sandbox/api/{action}">{hidden}<button>{label}</button></form>'
 
 

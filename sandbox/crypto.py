@@ -37,15 +37,11 @@ def encrypt(
         iv, head = key[:16], b""
     padding = modulus - (len(plain) % modulus) if not head else modulus - ((len(plain) + 16) % modulus)
     engine = Cipher(AES(key), CBC(iv)).encryptor()
-    return base64.b64encode(
-        head + engine.update(plain + bytes([padding]) * padding) + engine.finalize()
-    ).decode()
+    return base64.b64encode(head + engine.update(plain + bytes([padding]) * padding) + engine.finalize()).decode()
 
 
 def envelope(*, token: str, encrypted: str, timestamp: int, nonce: str) -> bytes:
     """The JSON body of a push; all four fields are strings."""
     stamp = str(timestamp)
     signed = signature(token=token, timestamp=stamp, nonce=nonce, encrypted=encrypted)
-    return json.dumps(
-        {"Nonce": nonce, "TimeStamp": stamp, "Encrypt": encrypted, "MsgSignature": signed}
-    ).encode()
+    return json.dumps({"Nonce": nonce, "TimeStamp": stamp, "Encrypt": encrypted, "MsgSignature": signed}).encode()

@@ -66,13 +66,9 @@ class Exchange:
         if self.weather.drops(self.platform, request, "after"):
             return self._end(request, operation, Outcome(Fate.ABORT), lost="drop_after")
         delay = raw.delay + self.weather.delay(self.platform)
-        return self._end(
-            request, operation, Outcome(Fate.SEND, raw.status, raw.media, raw.body, raw.headers, delay)
-        )
+        return self._end(request, operation, Outcome(Fate.SEND, raw.status, raw.media, raw.body, raw.headers, delay))
 
-    def _end(
-        self, request: Request, operation: Operation | None, outcome: Outcome, lost: str = ""
-    ) -> Outcome:
+    def _end(self, request: Request, operation: Operation | None, outcome: Outcome, lost: str = "") -> Outcome:
         self.journal.add(
             request,
             at=self.platform.now(),

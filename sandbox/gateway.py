@@ -74,9 +74,7 @@ def route(contract: Contract, request: Request) -> Operation | None:
     return found
 
 
-def run(
-    platform: Platform, operation: Operation, request: Request, shown: Shown
-) -> Answer | Awaitable[Answer]:
+def run(platform: Platform, operation: Operation, request: Request, shown: Shown) -> Answer | Awaitable[Answer]:
     """The handler's answer, or the contract's sample for an operation without one. Raises Fault."""
     call = Call(
         platform,

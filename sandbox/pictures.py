@@ -21,12 +21,7 @@ def png(size: int, colour: tuple[int, int, int]) -> bytes:
     inside = b"\0" + plain * low + white * (high - low) + plain * (size - high)
     rows = b"".join(inside if low <= row < high else outside for row in range(size))
     head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + _chunk(b"IHDR", head)
-        + _chunk(b"IDAT", zlib.compress(rows))
-        + _chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
 
 
 def icon(number: int) -> bytes:

@@ -80,9 +80,7 @@ def new_thirdparty(platform: Platform, appid: str, **fields: Any) -> ThirdParty:
 
 def populate(platform: Platform) -> None:
     """The default third-party app and twelve shops that nobody manages yet."""
-    new_thirdparty(
-        platform, DEFAULT_APPID, secret=DEFAULT_SECRET, token=DEFAULT_TOKEN, aes_key=DEFAULT_AES_KEY
-    )
+    new_thirdparty(platform, DEFAULT_APPID, secret=DEFAULT_SECRET, token=DEFAULT_TOKEN, aes_key=DEFAULT_AES_KEY)
     special: dict[int, dict[str, Any]] = {
         8: {"subject": Subject.UNVERIFIED},
         9: {"categories": [], "category_ids": []},

@@ -101,9 +101,7 @@ class Server:
         stopped = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopped.set)
-        server = await loop.create_server(
-            lambda: Connection(self.site, self.connections), sock=listener, backlog=512
-        )
+        server = await loop.create_server(lambda: Connection(self.site, self.connections), sock=listener, backlog=512)
         self._resume()
         print(f"抖音沙箱已就绪 Douyin sandbox ready: {self.platform.base_url}/_sandbox/", flush=True)  # noqa: T201
         ticking = asyncio.create_task(self._tick())

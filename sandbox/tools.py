@@ -61,11 +61,7 @@ def code_to_session(call: Call) -> Fields:
     if any(key in used for key in keys):
         raise wrong
     used.update(dict.fromkeys(keys, call.platform.now()))
-    names = (
-        ("openid", "anonymous_openid", "unionid")
-        if call.is_v1
-        else ("open_id", "anonymous_open_id", "union_id")
-    )
+    names = ("openid", "anonymous_openid", "unionid") if call.is_v1 else ("open_id", "anonymous_open_id", "union_id")
     values = _identities(call, code, anonymous)
     session = base64.b64encode(call.platform.draw("session")[:16]).decode()
     return {"data": {"session_key": session, **dict(zip(names, values, strict=True))}}

@@ -41,13 +41,16 @@ def port_of(name: str, default: int) -> int:
     return port
 
 
+def new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
 def settings(port: int, sandbox_port: int) -> dict[str, str]:
     """The demo's own settings: keys made once and kept under var/, addresses as given now."""
     VAR.mkdir(exist_ok=True)
     path = VAR / "demo.env"
     if not path.exists():
-        key = lambda: base64.b64encode(secrets.token_bytes(32)).decode()  # noqa: E731
-        lines = [f"SECRET_KEY={secrets.token_urlsafe(48)}", f"DATA_KEYS=k1:{key()}", f"INDEX_KEY={key()}"]
+        lines = [f"SECRET_KEY={secrets.token_urlsafe(48)}", f"DATA_KEYS=k1:{new_key()}", f"INDEX_KEY={new_key()}"]
         path.touch(mode=0o600)
         path.write_text("\n".join(lines) + "\n")
     sandbox = f"http://127.0.0.1:{sandbox_port}"
@@ -83,7 +86,12 @@ def wait_until(url: str, process: subprocess.Popen[bytes], what: str) -> None:
 
 def flask(env: dict[str, str], *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "run", *arguments], cwd=ROOT, env=env, capture_output=True, text=True
+        [sys.executable, "-m", "flask", "--app", "run", *arguments],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"{arguments[0]} 失败")
@@ -108,7 +116,10 @@ def run(port: int, sandbox_port: int, children: list[subprocess.Popen[bytes]]) -
     accounts = flask(env, "demo-data", "--sandbox", env["SANDBOX_URL"])
     children.append(start("gunicorn", "-c", "gunicorn.conf.py", "run:app", env=env))
     wait_until(f"{env['PUBLIC_URL']}/healthz", children[1], "控制台")
-    print(f"\n抖舟演示已就绪（ready）\n  控制台 console  {env['PUBLIC_URL']}\n  沙箱   sandbox  {env['SANDBOX_URL']}/_sandbox/\n")
+    print(
+        f"\n抖舟演示已就绪（ready）\n  控制台 console  {env['PUBLIC_URL']}\n"
+        f"  沙箱   sandbox  {env['SANDBOX_URL']}/_sandbox/\n"
+    )
     if accounts:
         print("账号与密码（只显示这一次 printed once）：")
         print("\n".join(f"  {line.split()[0]:<10} {line.split()[1]}" for line in accounts.splitlines()))

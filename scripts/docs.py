@@ -11,9 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-import app.models  # noqa: E402, F401  (after the path; mappers before operations)
 from check_migrations import settings  # noqa: E402
 
+import app.models  # noqa: E402, F401  (after the path; mappers before operations)
 from app import create_app, operations, roles  # noqa: E402
 from app.douyin import CALLS  # noqa: E402
 

@@ -28,10 +28,10 @@ from sqlalchemy.orm import Session
 from werkzeug.serving import make_server
 
 from app import create_app
+from app import operations as core
 from app import setup as setting_up
 from app.database import reading, writing
 from app.extensions import db
-from app import operations as core
 from app.models import Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
 from app.models.base import utcnow
 from app.operations import onboarding, template
@@ -179,10 +179,12 @@ def app(_application: Flask) -> Iterator[Flask]:
 
 def empty(engine: sa.Engine) -> None:
     """Delete every row; the audit log's triggers stand aside meanwhile."""
-    tables = [table for table in reversed(db.metadata.sorted_tables)]
+    tables = list(reversed(db.metadata.sorted_tables))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("TRUNCATE " + ", ".join(f'"{t.name}"' for t in tables) + " RESTART IDENTITY CASCADE")
+            connection.exec_driver_sql(
+                "TRUNCATE " + ", ".join(f'"{t.name}"' for t in tables) + " RESTART IDENTITY CASCADE"
+            )
             return
         if engine.dialect.name == "sqlite":
             triggers = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type='trigger'").all()
@@ -263,7 +265,9 @@ def authorize(
         link = onboarding.make_link(session, merchant, owner, actor=core.SYSTEM)
     back = sandbox.post("consent", link=link.url, appid=appid, permissions=[1, 2, 3])["redirect_url"]
     address = urlsplit(back)
-    outcome = onboarding.complete(app, address.path.rsplit("/", 1)[-1], dict(parse_qsl(address.query))["authorization_code"])
+    outcome = onboarding.complete(
+        app, address.path.rsplit("/", 1)[-1], dict(parse_qsl(address.query))["authorization_code"]
+    )
     session.rollback()
     session.expire_all()
     assert outcome.ok, outcome

@@ -58,7 +58,18 @@ def test_merchants_and_users_are_made(app: Flask, session: Session) -> None:
     made = json.loads(run(app, "merchant", "add", "新商户", "--industry", "美业", "--json").stdout)
     assert made["key"].startswith("m_") and len(made["key"]) == 14
     assert run(app, "merchant", "add", "新商户", "--industry", "美业").exit_code == 2
-    result = run(app, "user", "add", "chen", "--role", "owner", "--merchant", made["key"], "--password-stdin", stdin=PASSWORD + "\n")
+    result = run(
+        app,
+        "user",
+        "add",
+        "chen",
+        "--role",
+        "owner",
+        "--merchant",
+        made["key"],
+        "--password-stdin",
+        stdin=PASSWORD + "\n",
+    )
     assert result.exit_code == 0, result.output
     assert session.scalars(sa.select(User.merchant_id).where(User.username == "chen")).one() == made["id"]
     assert run(app, "user", "add", "li", "--role", "owner").exit_code == 2

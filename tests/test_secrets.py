@@ -31,7 +31,9 @@ def test_a_secret_is_not_in_the_database_in_any_form(session: Session, third_par
     assert third_party_app.secret == COMPONENT["secret"]
 
 
-def test_a_ciphertext_moved_to_another_row_or_column_does_not_open(session: Session, third_party_app: ThirdPartyApp) -> None:
+def test_a_ciphertext_moved_to_another_row_or_column_does_not_open(
+    session: Session, third_party_app: ThirdPartyApp
+) -> None:
     other = ThirdPartyApp(appid="tt-other")
     session.add(other)
     other.secret_sealed = third_party_app.secret_sealed
@@ -42,7 +44,9 @@ def test_a_ciphertext_moved_to_another_row_or_column_does_not_open(session: Sess
             getattr(row, name)
 
 
-def test_rotation_seals_everything_with_the_newest_key(app: Flask, session: Session, third_party_app: ThirdPartyApp) -> None:
+def test_rotation_seals_everything_with_the_newest_key(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp
+) -> None:
     before = app.extensions["keyring"]
     app.extensions["keyring"] = KeyRing(f"k2:{key()},{app.config['DATA_KEYS']}", app.config["INDEX_KEY"])
     try:
@@ -80,7 +84,9 @@ def test_a_start_with_a_bad_key_ring_is_refused(value: str) -> None:
         create_app(test_environment("sqlite://", "http://127.0.0.1:1") | {"DATA_KEYS": value})
 
 
-def test_the_audit_log_says_that_a_secret_changed_but_not_what(session: Session, third_party_app: ThirdPartyApp) -> None:
+def test_the_audit_log_says_that_a_secret_changed_but_not_what(
+    session: Session, third_party_app: ThirdPartyApp
+) -> None:
     entries = session.scalars(sa.select(AuditEntry).where(AuditEntry.subject_type == "third_party_app")).all()
     assert entries and entries[0].after["secret_sealed"] == "已更改"
     assert COMPONENT["secret"] not in str([entry.after for entry in entries])

@@ -117,7 +117,9 @@ def test_bulk_inserts_are_refused(alice: Session, actors: Actors) -> None:
         alice.execute(sa.insert(Version), [{"mini_program_id": actors.bob_app.id, "number": "9.9.9"}])
 
 
-def test_a_scope_does_not_leak_into_the_next_session(app: Flask, alice: Session, actors: Actors, session: Session) -> None:
+def test_a_scope_does_not_leak_into_the_next_session(
+    app: Flask, alice: Session, actors: Actors, session: Session
+) -> None:
     alice.scalars(sa.select(MiniProgram)).all()
     alice.rollback()
     assert session.connection().exec_driver_sql("select count(*) from mini_program").scalar() == 2

@@ -57,8 +57,8 @@ def metrics() -> Response:
         open_runs = select(OperationRun.state, func.count()).where(OperationRun.finished_at.is_(None))
         for state, count in session.execute(open_runs.group_by(OperationRun.state)):
             runs.labels(str(state)).set(count)
-        for state, count in session.execute(select(MiniProgram.state, func.count()).group_by(MiniProgram.state)):
-            apps.labels(str(AuthorizationState(state))).set(count)
+        for standing, count in session.execute(select(MiniProgram.state, func.count()).group_by(MiniProgram.state)):
+            apps.labels(str(AuthorizationState(standing))).set(count)
         for appid, at in session.execute(select(ThirdPartyApp.appid, ThirdPartyApp.ticket_at)):
             tickets.labels(appid).set((utcnow() - at).total_seconds() if at else -1)
     return Response(generate_latest(registry), mimetype="text/plain; version=0.0.4")

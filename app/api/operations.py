@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Response, current_app, request
+from typing import Any
+
+from flask import current_app, request
 from flask_appbuilder import AppBuilder
 from flask_appbuilder.api import BaseApi, expose, protect
 from sqlalchemy import select
@@ -26,7 +28,7 @@ class OperationsApi(BaseApi):
 
     @expose("/", methods=["POST"])
     @protect()
-    def post(self) -> Response:
+    def post(self) -> Any:
         """Start one operation.
         ---
         post:
@@ -49,7 +51,11 @@ class OperationsApi(BaseApi):
             403: {description: Not allowed to this user}
         """
         body = request.get_json(silent=True)
-        if not isinstance(body, dict) or not isinstance(body.get("operation"), str) or not isinstance(body.get("appid"), str):
+        if (
+            not isinstance(body, dict)
+            or not isinstance(body.get("operation"), str)
+            or not isinstance(body.get("appid"), str)
+        ):
             return self.response(400, message="请求体应为 JSON 对象，含 operation 和 appid")
         params = body.get("params", {})
         if not isinstance(params, dict):
@@ -66,7 +72,7 @@ class OperationsApi(BaseApi):
 
     @expose("/<int:run_id>", methods=["GET"])
     @protect()
-    def get(self, run_id: int) -> Response:
+    def get(self, run_id: int) -> Any:
         """Look at one run.
         ---
         get:
@@ -79,7 +85,7 @@ class OperationsApi(BaseApi):
         """
         return self._answer(run_id, 0)
 
-    def _answer(self, run_id: int, seconds: float) -> Response:
+    def _answer(self, run_id: int, seconds: float) -> Any:
         db.session.rollback()  # what was read before the wait must not be read again
         if seconds:
             core.wait_for(current_app._get_current_object(), run_id, seconds)  # type: ignore[attr-defined]

@@ -130,9 +130,7 @@ class GetPreAuthCode(Call[PreAuthCode]):
     """获取预授权码V2。Lives 10 minutes, or 24 hours for an app to be created (those: 50 a day)."""
 
     operation_id = "get_pre_auth_code"
-    route = Route(
-        "POST", "/api/tpapp/v3/auth/get_pre_auth_code/", Token.COMPONENT, doc=f"{_PAGES}/preauthcode-v2"
-    )
+    route = Route("POST", "/api/tpapp/v3/auth/get_pre_auth_code/", Token.COMPONENT, doc=f"{_PAGES}/preauthcode-v2")
     pre_auth_code_type: LinkType = LinkType.AUTHORIZE
     app_name: str | None = None
     app_icon: str | None = None
@@ -196,9 +194,7 @@ class GetComponentAccessTokenV1(Call[ComponentToken]):
     """获取第三方小程序接口调用凭据。The older generation's token, for the calls that have no newer form."""
 
     operation_id = "get_component_access_token_v1"
-    route = Route(
-        "GET", "/openapi/v1/auth/tp/token", Token.NONE, doc=_V1_TOKEN_PAGE, host=Host.MICROAPP, envelope=FLAT
-    )
+    route = Route("GET", "/openapi/v1/auth/tp/token", Token.NONE, doc=_V1_TOKEN_PAGE, host=Host.MICROAPP, envelope=FLAT)
     about_platform = True
     component_appid: str
     component_appsecret: str
@@ -254,9 +250,7 @@ class ClientToken(Call[ClientAccessToken]):
     grant_type: str = "client_credential"
 
 
-def authorize_page_url(
-    microapp_url: str, *, component_appid: str, pre_auth_code: str, redirect_uri: str
-) -> str:
+def authorize_page_url(microapp_url: str, *, component_appid: str, pre_auth_code: str, redirect_uri: str) -> str:
     """手动构造授权链接: the page to send a browser to, from a page on the 授权域名. It is no API."""
     query = urlencode(
         {"component_appid": component_appid, "pre_auth_code": pre_auth_code, "redirect_uri": redirect_uri}

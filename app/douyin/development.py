@@ -121,9 +121,7 @@ class UploadCode(Call[None]):
     """提交代码V2。Makes the test version. `ext_json` is JSON text; `tag` "1" = test channel 1."""
 
     operation_id = "upload_code"
-    route = Route(
-        "POST", f"{_ROOT}/upload/", Token.AUTHORIZER, PermissionSet.DEVELOP, doc=f"{_PAGES}/upload-code-v2"
-    )
+    route = Route("POST", f"{_ROOT}/upload/", Token.AUTHORIZER, PermissionSet.DEVELOP, doc=f"{_PAGES}/upload-code-v2")
     template_id: int
     user_version: str
     user_desc: str
@@ -181,18 +179,14 @@ class ReleaseVersion(Call[None]):
     """发布代码V2。Needs an audit that passed, of a version that was not taken down."""
 
     operation_id = "release_version"
-    route = Route(
-        "POST", f"{_ROOT}/release/", Token.AUTHORIZER, PermissionSet.DEVELOP, doc=f"{_PAGES}/release-v2"
-    )
+    route = Route("POST", f"{_ROOT}/release/", Token.AUTHORIZER, PermissionSet.DEVELOP, doc=f"{_PAGES}/release-v2")
 
 
 class RollbackVersion(Call[None]):
     """回退代码版本V2。Once per release; takes effect after three to five minutes."""
 
     operation_id = "rollback_version"
-    route = Route(
-        "POST", f"{_ROOT}/rollback/", Token.AUTHORIZER, PermissionSet.DEVELOP, doc=f"{_PAGES}/rollback-v2"
-    )
+    route = Route("POST", f"{_ROOT}/rollback/", Token.AUTHORIZER, PermissionSet.DEVELOP, doc=f"{_PAGES}/rollback-v2")
 
 
 class GetVersions(Call[VersionsReply]):

@@ -19,9 +19,7 @@ class GetWebviewCheckFile(Call[CheckFile]):
     """获取域名校验文件信息。"""
 
     operation_id = "get_webview_check_file"
-    route = Route(
-        "GET", "/api/tpapp/v2/domain/get_webview_check_file_info/", Token.COMPONENT, safe=True, doc=_V2_PAGE
-    )
+    route = Route("GET", "/api/tpapp/v2/domain/get_webview_check_file_info/", Token.COMPONENT, safe=True, doc=_V2_PAGE)
 
 
 class DownloadWebviewCheckFileV1(Call[bytes]):

@@ -28,16 +28,10 @@ class Code:
 _CHECK = "请按提示核对提交的内容，改正后再试。"
 _WAIT = "这是抖音方面的临时故障，系统会自动重试；如果一小时后仍然失败，请带上 log_id 联系抖音开放平台客服。"
 _TOKEN = "系统会自动换取新的凭据并重试；如果反复出现，请检查授权是否仍然有效。"
-_COMPONENT = (
-    "系统会自动换取新的第三方应用凭据并重试；如果反复出现，"
-    "请检查 AppSecret 和 component_ticket 推送是否正常。"
-)
+_COMPONENT = "系统会自动换取新的第三方应用凭据并重试；如果反复出现，请检查 AppSecret 和 component_ticket 推送是否正常。"
 _GRANT = "请让商户重新授权，并勾选本操作需要的权限集；权限集只能增加，要更换须先取消授权再重新授权。"
 _REAUTHORIZE = "请先核对该小程序是否仍授权给本第三方应用；如果已解除授权，请让商户重新授权。"
-_WHITELIST = (
-    "请在第三方应用控制台的 IP 白名单里加上本服务器的出口 IP，保存 3 到 5 分钟后生效；"
-    "此前所有小程序都会失败。"
-)
+_WHITELIST = "请在第三方应用控制台的 IP 白名单里加上本服务器的出口 IP，保存 3 到 5 分钟后生效；此前所有小程序都会失败。"
 _DOMAIN = "请在第三方应用控制台核对授权域名，授权页的入口域名和回调域名都必须与它一致。"
 _WEB_DOMAIN = "请核对填写的域名：必须属于第三方应用在控制台登记的域名或其子域名，不能是 IP，不能带端口。"
 _SUBJECT = "请商户在抖音开放平台处理主体信息，完成后再试。"
@@ -77,12 +71,8 @@ CODES: dict[int, Code] = {
     11016: Code(TOKEN, "凭据已失效", _TOKEN),
     11300: Code(SYSTEM, "提审失败，请稍后再试", _WAIT, _SYSTEM_WAIT),
     11301: Code(RATE, "提审过于频繁", "两次提审之间至少间隔 10 秒，系统会自动等待后重试。", 10.0),
-    11302: Code(
-        STATE, "没有可提审的测试版本", "请先上传代码再提审；如果选择了重新提审，请确认上一次确实审核未通过。"
-    ),
-    11303: Code(
-        STATE, "已有版本在审核中", "同一时间只能有一个版本在审核，请等审核结束，或先撤回审核再提审。"
-    ),
+    11302: Code(STATE, "没有可提审的测试版本", "请先上传代码再提审；如果选择了重新提审，请确认上一次确实审核未通过。"),
+    11303: Code(STATE, "已有版本在审核中", "同一时间只能有一个版本在审核，请等审核结束，或先撤回审核再提审。"),
     11305: Code(STATE, "主体认证未完成", "请商户先在抖音开放平台完成主体认证，再提审。"),
     11306: Code(
         STATE,
@@ -91,9 +81,7 @@ CODES: dict[int, Code] = {
     ),
     11307: Code(PARAMETER, "提审的宿主端不允许", "请只选择可选审核宿主端列表里的宿主端，再提审。"),
     11400: Code(SYSTEM, "发布失败，请稍后再试", _WAIT, _SYSTEM_WAIT),
-    11401: Code(
-        STATE, "小程序近期被下架，不能发布该版本", "请按下架原因修改后上传并提审新版本，审核通过后再发布。"
-    ),
+    11401: Code(STATE, "小程序近期被下架，不能发布该版本", "请按下架原因修改后上传并提审新版本，审核通过后再发布。"),
     11402: Code(STATE, "没有审核通过的版本", "请先提审并等审核通过，再发布。"),
     11403: Code(STATE, "版本还在审核中", "请等审核结束后再发布。"),
     11500: Code(SYSTEM, "回退失败，请稍后再试", _WAIT, _SYSTEM_WAIT),
@@ -132,19 +120,13 @@ CODES: dict[int, Code] = {
         "授权码已过期或已使用",
         "授权码只能用一次；如果小程序已经在列表里，不用处理，否则请重新授权。",
     ),
-    40019: Code(
-        AUTHORIZATION, "小程序是开发小程序，或已经授权", "请先在抖音开放平台解除原来的授权，再重新授权。"
-    ),
+    40019: Code(AUTHORIZATION, "小程序是开发小程序，或已经授权", "请先在抖音开放平台解除原来的授权，再重新授权。"),
     40020: Code(TOKEN, "授权小程序凭据错误或已过期", _TOKEN),
-    40021: Code(
-        AUTHORIZATION, "刷新凭据错误或已过期", "系统会找回授权码来恢复；如果恢复失败，请让商户重新授权。"
-    ),
+    40021: Code(AUTHORIZATION, "刷新凭据错误或已过期", "系统会找回授权码来恢复；如果恢复失败，请让商户重新授权。"),
     40022: Code(AUTHORIZATION, "该小程序没有授权给本第三方应用", _REAUTHORIZE),
     40023: Code(PARAMETER, "域名不属于第三方应用的域名", _WEB_DOMAIN),
     40024: Code(QUOTA, "域名数量超过上限", "请先删除不用的域名，再添加新的。"),
-    40025: Code(
-        STATE, "个人主体不能设置 webview 域名", "webview 域名只对企业主体开放，请商户升级主体后再设置。"
-    ),
+    40025: Code(STATE, "个人主体不能设置 webview 域名", "webview 域名只对企业主体开放，请商户升级主体后再设置。"),
     40026: Code(PARAMETER, "没有填写域名，或域名已经存在", "请刷新域名列表：已经存在的域名不用重复添加。"),
     40027: Code(PARAMETER, "域名不能是 IP，也不能带端口", _WEB_DOMAIN),
     40028: Code(PARAMETER, "要删除的域名不存在", "请刷新域名列表，再选择要删除的域名。"),
@@ -168,9 +150,7 @@ CODES: dict[int, Code] = {
     28001038: Code(PARAMETER, "参数错误", _CHECK),
     28001042: Code(AUTHORIZATION, "授权凭据缺少所需的 scope", _GRANT),
     28001056: Code(PLATFORM, "接口已经下线", "抖音已停用这个接口，请升级抖舟或联系开发者。"),
-    28003017: Code(
-        QUOTA, "接口配额已用完", "配额在北京时间每天 8 点恢复，请到时再试，或向抖音申请提高配额。"
-    ),
+    28003017: Code(QUOTA, "接口配额已用完", "配额在北京时间每天 8 点恢复，请到时再试，或向抖音申请提高配额。"),
     28003018: Code(RATE, "调用过于频繁", "系统会自动放慢并重试，请稍候。", 10.0),
     28005079: Code(PLATFORM, "调用方 IP 不在白名单", _WHITELIST),
 }
@@ -181,8 +161,7 @@ _UNKNOWN = Code(
     "请根据抖音返回的说明处理；不清楚时请带上 log_id 联系抖音开放平台客服。",
 )
 _OWN_SETTINGS = (
-    "请核对第三方应用的 AppID、AppSecret 是否填写正确，"
-    "并确认 component_ticket 推送正常；此前所有小程序都受影响。"
+    "请核对第三方应用的 AppID、AppSecret 是否填写正确，并确认 component_ticket 推送正常；此前所有小程序都受影响。"
 )
 
 
@@ -194,9 +173,7 @@ def explain(err_no: int, message: str, log_id: str, *, about_platform: bool = Fa
         kind, advice = PLATFORM, _OWN_SETTINGS
     said = clean(message)
     text = f"{code.meaning}（{said}）" if said else code.meaning
-    return DouyinError(
-        text, err_no=err_no, kind=kind, advice=advice, log_id=log_id, retry_after=code.retry_after
-    )
+    return DouyinError(text, err_no=err_no, kind=kind, advice=advice, log_id=log_id, retry_after=code.retry_after)
 
 
 def too_many(retry_after: float, log_id: str) -> DouyinError:

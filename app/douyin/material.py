@@ -23,8 +23,6 @@ class UploadTpMaterial(Call[MaterialPath]):
     """第三方小程序应用上传资源V2。"""
 
     operation_id = "upload_tp_material"
-    route = Route(
-        "POST", "/api/tpapp/v2/file/upload_material/", Token.COMPONENT, doc=f"{DOCS}/upload-pic-material-v2"
-    )
+    route = Route("POST", "/api/tpapp/v2/file/upload_material/", Token.COMPONENT, doc=f"{DOCS}/upload-pic-material-v2")
     material_type: Annotated[MaterialType, Wire(place=Place.FORM)]
     material_file: Annotated[Upload, Wire(place=Place.FILE)]

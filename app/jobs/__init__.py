@@ -74,7 +74,7 @@ def run_job(app: Flask, job_id: str, *, slot: str | None = None, actor: str = ""
     try:
         outcome, result = "ok", job.body(app)
     except Exception as fault:  # noqa: BLE001  (the job runner's boundary: the next slot must still run)
-        log.error("job_failed", job=job_id, trace=redact(traceback.format_exc()))
+        log.warning("job_failed", job=job_id, trace=redact(traceback.format_exc()))
         outcome, result = "failed", redact(f"{type(fault).__name__}: {fault}")
     with app_scope(app, PLATFORM) as session:
         done = update(JobRun).where(JobRun.id == run_id)

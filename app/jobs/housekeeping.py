@@ -30,7 +30,11 @@ def _old() -> list[tuple[type[Any], Any, Any]]:
     return [
         (ApiCall, ApiCall.id, ApiCall.at < now - timedelta(days=30)),
         (JobRun, JobRun.id, JobRun.started_at < now - timedelta(days=7)),
-        (InboundEvent, InboundEvent.id, (InboundEvent.received_at < now - timedelta(days=90)) & InboundEvent.state.in_(DONE)),
+        (
+            InboundEvent,
+            InboundEvent.id,
+            (InboundEvent.received_at < now - timedelta(days=90)) & InboundEvent.state.in_(DONE),
+        ),
         (RefusedPush, RefusedPush.id, RefusedPush.at < now - timedelta(days=30)),
         (AuthorizationCode, AuthorizationCode.code_hash, AuthorizationCode.claimed_at < now - timedelta(days=2)),
         (LoginAttempt, LoginAttempt.id, LoginAttempt.at < now - timedelta(days=1)),

@@ -6,10 +6,9 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Insert, Integer, String, event, insert
+from sqlalchemy import Insert, Integer, String, event, insert, inspect
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.orm.attributes import get_history
-from sqlalchemy import inspect
 
 from app.models.base import BigId, Json, Model, UtcDateTime, utcnow
 from app.redaction import redact_value

@@ -38,7 +38,11 @@ class JobRun(PlatformOnly, Model):
     """One slot of a scheduled job. (job, slot) is unique: of two schedulers one gets the slot."""
 
     __tablename__ = "job_run"
-    __table_args__ = (UniqueConstraint("job", "slot"), Index("ix_job_run_job_id", "job", "id"), {"extend_existing": True})
+    __table_args__ = (
+        UniqueConstraint("job", "slot"),
+        Index("ix_job_run_job_id", "job", "id"),
+        {"extend_existing": True},
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     job: Mapped[str] = mapped_column(String(64), nullable=False)

@@ -38,7 +38,7 @@ class ConsoleUser(SelfScoped, FabUser):
     merchant: Mapped[Merchant | None] = relationship(foreign_keys=[merchant_id])
 
     def __str__(self) -> str:
-        return self.username
+        return str(self.username)
 
     @property
     def role_names(self) -> frozenset[str]:

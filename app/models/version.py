@@ -73,7 +73,10 @@ class Version(MerchantOwned, StateMachine, Timestamps, Model):
 
     __tablename__ = "version"
     __audited__ = True
-    __table_args__ = (UniqueConstraint("mini_program_id", "number", name="uq_version_number"), {"extend_existing": True})
+    __table_args__ = (
+        UniqueConstraint("mini_program_id", "number", name="uq_version_number"),
+        {"extend_existing": True},
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     mini_program_id: Mapped[int] = mapped_column(ForeignKey("mini_program.id"), index=True, nullable=False)

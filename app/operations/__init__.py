@@ -273,9 +273,7 @@ def request_many(
     return batch_id, count + len(chunk)
 
 
-def _new_run(
-    op: Operation, row: Any, actor: Actor, door: Door, batch_id: str | None, params: Any
-) -> dict[str, Any]:
+def _new_run(op: Operation, row: Any, actor: Actor, door: Door, batch_id: str | None, params: Any) -> dict[str, Any]:
     return {
         "operation": op.name,
         "merchant_id": getattr(row, "merchant_id", None),

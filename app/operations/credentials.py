@@ -146,9 +146,7 @@ def _refresh_tokens_due(app: Flask) -> list[Slot]:
     if app.config.get("DOUYIN_V1_TOKENS"):
         kinds.append(CredentialKind.AUTHORIZER_V1)
     with app_scope(app, PLATFORM) as session:
-        return _authorizer_slots(
-            session, Credential.kind.in_(kinds), Credential.obtained_at < utcnow() - REFRESH_AGE
-        )
+        return _authorizer_slots(session, Credential.kind.in_(kinds), Credential.obtained_at < utcnow() - REFRESH_AGE)
 
 
 def _access_tokens_due(app: Flask) -> list[Slot]:
@@ -199,9 +197,7 @@ class Ages:
 
 def ages(session: Session) -> Ages:
     """As of now, over active third-party apps and authorised mini-programs; lists of at most 100."""
-    owners = session.scalars(
-        select(ThirdPartyApp).where(ThirdPartyApp.active.is_(True)).order_by(ThirdPartyApp.id)
-    )
+    owners = session.scalars(select(ThirdPartyApp).where(ThirdPartyApp.active.is_(True)).order_by(ThirdPartyApp.id))
     authorized = select(MiniProgram).where(MiniProgram.state == AuthorizationState.AUTHORIZED).limit(100)
     lapsing = authorized.where(MiniProgram.refresh_expires_at < utcnow() + LAPSE_SOON)
     faulty = authorized.where(MiniProgram.token_fault != "")

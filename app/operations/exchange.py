@@ -83,9 +83,7 @@ def _found_by_another(app: Flask, third_party_app_id: int, code: str) -> Exchang
         time.sleep(random.uniform(0.05, 0.15))
 
 
-def _note_failure(
-    app: Flask, third_party_app_id: int, code: str, error: Refused | DouyinError | NoAnswer
-) -> None:
+def _note_failure(app: Flask, third_party_app_id: int, code: str, error: Refused | DouyinError | NoAnswer) -> None:
     """A code that surely was not spent may be exchanged again; of any other the failure is kept."""
     unspent = (
         isinstance(error, Refused)
@@ -123,9 +121,7 @@ def _store(
     raise AssertionError  # the last try returns or raises
 
 
-def _record(
-    session: Session, third_party_app_id: int, reply: auth.AuthorizerTokens, sent_at: datetime
-) -> MiniProgram:
+def _record(session: Session, third_party_app_id: int, reply: auth.AuthorizerTokens, sent_at: datetime) -> MiniProgram:
     owner = session.get_one(ThirdPartyApp, third_party_app_id)
     row = _mini_program(session, reply.authorizer_appid or "", owner)
     ended = row.unauthorized_at

@@ -37,9 +37,7 @@ MOST_ATTEMPTS = 12
 AT_ONCE = 8
 A_ROUND = 32
 _TEXT_LIMIT = 500
-_PASSING = frozenset(
-    {ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER}
-)
+_PASSING = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER})
 _OPEN = (InboundState.RECEIVED, InboundState.PROCESSING)
 # Stands in for an unknown receiver's settings, so that the work, and with it the time, is the same.
 _NOBODY = ("x" * 32, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", secrets.token_hex(8))
@@ -61,7 +59,7 @@ def receive(app: Flask, component_appid: str, receiver: str, raw: bytes, remote:
         owner = _settings_of(app, component_appid)
         event = _verified(app, owner, component_appid, raw)
     except PushRefused as refused:
-        _note_refusal(app, component_appid, receiver, refused.reason, remote, len(raw))
+        _note_refusal(app, component_appid, receiver, refused.reason, remote=remote, size=len(raw))
         return False
     except SQLAlchemyError as problem:
         raise NotStored from problem
@@ -76,7 +74,7 @@ def receive(app: Flask, component_appid: str, receiver: str, raw: bytes, remote:
 
 def refuse(app: Flask, component_appid: str, receiver: str, remote: str, size: int) -> None:
     """Count a push that is too big to be looked at."""
-    _note_refusal(app, component_appid, receiver, Reason.SIZE, remote, size)
+    _note_refusal(app, component_appid, receiver, Reason.SIZE, remote=remote, size=size)
 
 
 def _settings_of(app: Flask, component_appid: str) -> tuple[int, str, str]:
@@ -160,9 +158,7 @@ def _cut(value: Any) -> Any:
     return value
 
 
-def _note_refusal(
-    app: Flask, component_appid: str, receiver: str, reason: Reason, remote: str, size: int
-) -> None:
+def _note_refusal(app: Flask, component_appid: str, receiver: str, reason: Reason, *, remote: str, size: int) -> None:
     """The newest hundred are kept; the newest id is their count. A failing database changes no answer."""
     try:
         with app_scope(app, PLATFORM) as session:

@@ -64,9 +64,7 @@ class _Elsewhere(Exception):
 class AppTokens:
     """The `Tokens` of one third-party app and, if `appid` is set, of one app that authorised it."""
 
-    def __init__(
-        self, keeper: Keeper, third_party_app_id: int, component_appid: str, appid: str | None = None
-    ) -> None:
+    def __init__(self, keeper: Keeper, third_party_app_id: int, component_appid: str, appid: str | None = None) -> None:
         self.keeper = keeper
         self.third_party_app_id = third_party_app_id
         self.component_appid = component_appid
@@ -138,9 +136,7 @@ class Keeper:
             row = session.scalar(select(Credential).where(Credential.key == slot.key))
             if row is None:
                 return None
-            return Held(
-                row.id, row.generation, row.expires_at, row.lease_owner, row.access_token, row.refresh_token
-            )
+            return Held(row.id, row.generation, row.expires_at, row.lease_owner, row.access_token, row.refresh_token)
 
     # Refreshing
 
@@ -380,9 +376,7 @@ def _permit(session: Session, slot: Slot, *, v1: bool) -> None:
 
 def _insert(session: Session, slot: Slot) -> None:
     kind = CredentialKind(str(slot.kind))
-    session.add(
-        Credential(key=slot.key, kind=kind, third_party_app_id=slot.third_party_app_id, appid=slot.appid)
-    )
+    session.add(Credential(key=slot.key, kind=kind, third_party_app_id=slot.third_party_app_id, appid=slot.appid))
     try:
         session.commit()
     except IntegrityError:  # another was quicker

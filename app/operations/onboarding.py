@@ -260,7 +260,7 @@ def _give(session: Session, row: MiniProgram, merchant_id: int) -> None:
 
 
 def revoke(app: Flask, appid: str, reason: str) -> bool:
-    """The authorisation is over: state, tokens, queued runs, timeline in one commit. False: it was already."""
+    """The authorisation is over: state, tokens, queued runs, timeline in one commit. False: it was so."""
     for attempt in range(_TRIES):
         with app_scope(app, PLATFORM) as session:
             try:

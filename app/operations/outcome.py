@@ -96,7 +96,7 @@ WORDS: dict[Ending, tuple[int, str, str, str]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """One ending for the page. `granted`, `missing`: permission sets in words; `hints`: what to look after."""
+    """One ending for the page. `granted`, `missing`: permission sets in words; `hints`: what to mend."""
 
     ending: Ending
     status: int

@@ -62,7 +62,7 @@ class LeasedDouyin:
 
 
 def due(session: Session, limit: int) -> list[int]:
-    """Ids of runs that can be worked on now, oldest first: queued with a free lock, unknown after their grace, orphaned."""
+    """Ids of runs that can be worked on, oldest first: queued with a free lock, unknown after their grace, orphaned."""
     now = utcnow()
     other = aliased(OperationRun)
     free = ~exists(select(other.id).where(other.lock == OperationRun.lock_key))
@@ -203,9 +203,7 @@ class _Attempt:
 
     def _said_nothing(self, op: Operation, silence: NoAnswer) -> None:
         if op.mutates and silence.sent:
-            return self._open_ended(
-                "抖音没有返回结果，正在自动核实（不会重复提交）", seconds=grace().total_seconds()
-            )
+            return self._open_ended("抖音没有返回结果，正在自动核实（不会重复提交）", seconds=grace().total_seconds())
         if self.run.attempts >= MAX_ATTEMPTS:
             return self._fail("多次联系不上抖音：请检查网络后重试")
         return self._again("联系不上抖音，稍后自动重试", min(300.0, 2.0 * 2**self.run.attempts))
@@ -258,9 +256,7 @@ class _Attempt:
             state=RunState.FAILED, message=message, lock=None, finished_at=utcnow(), lease_until=None, **_of(error)
         )
 
-    def _again(
-        self, message: str, seconds: float, *, error: DouyinError | None = None, counted: bool = True
-    ) -> None:
+    def _again(self, message: str, seconds: float, *, error: DouyinError | None = None, counted: bool = True) -> None:
         values = {} if counted else {"attempts": max(0, self.run.attempts - 1)}
         self._write(
             state=RunState.QUEUED, message=message, lock=None, lease_until=None, not_before=_later(seconds),
@@ -270,7 +266,9 @@ class _Attempt:
     def _open_ended(self, message: str, *, seconds: float, ask: bool = False) -> None:
         self.session.rollback()
         advice = "系统无法自行判断结果：请在抖音开放平台核对后，在本页标记为已完成或未完成" if ask else ""
-        self._write(state=RunState.UNKNOWN, message=message, advice=advice, not_before=_later(seconds), lease_until=None)
+        self._write(
+            state=RunState.UNKNOWN, message=message, advice=advice, not_before=_later(seconds), lease_until=None
+        )
 
     def _write(self, **values: Any) -> None:
         table = OperationRun.__table__

@@ -98,7 +98,8 @@ class UploadParams:
     version: str = field(metadata={"label": "版本号", "help": "X.Y.Z，须大于已提交过的版本", "check": _check_number})
     description: str = field(metadata={"label": "版本说明", "check": _check_description})
     ext: str = field(
-        default="", metadata={"label": "ext.json", "help": "留空则按商户资料生成", "multiline": True, "check": check_ext}
+        default="",
+        metadata={"label": "ext.json", "help": "留空则按商户资料生成", "multiline": True, "check": check_ext},
     )
 
 
@@ -109,7 +110,9 @@ class AuditParams:
     hosts: list[str] = field(
         default_factory=list, metadata={"label": "审核宿主端", "help": "逗号分隔，留空为抖音和已上线的各端"}
     )
-    note: str = field(default="", metadata={"label": "审核备注", "help": "可写测试账号，最多 200 字", "check": _check_note})
+    note: str = field(
+        default="", metadata={"label": "审核备注", "help": "可写测试账号，最多 200 字", "check": _check_note}
+    )
     version: str = field(default="", metadata={"label": "版本号", "help": "留空为最近上传的版本"})
     allow_drop: bool = field(default=False, metadata={"label": "允许未选的已上线宿主端下线"})
 
@@ -270,9 +273,7 @@ def _submitted(
     return row
 
 
-@operation(
-    "提交审核", params=AuditParams, settle=_settle_audit, confirm="提交给抖音审核；审核期间不能再提交其他版本"
-)
+@operation("提交审核", params=AuditParams, settle=_settle_audit, confirm="提交给抖音审核；审核期间不能再提交其他版本")
 def submit_audit(app: MiniProgram, work: Work, params: AuditParams) -> Mapping[str, Any]:
     """提审代码: one version in audit at a time; a rejected version is submitted again as such."""
     reconciler = Reconciler(work.session, app, work.run)
@@ -328,7 +329,9 @@ def _settle_release(app: MiniProgram, work: Work, params: VersionParams) -> Sett
     return Settlement(Verdict.DONE, "已核实：版本已上线", {"version": number})
 
 
-@operation("发布上线", params=VersionParams, settle=_settle_release, confirm="把审核通过的版本发布为线上版本", danger=True)
+@operation(
+    "发布上线", params=VersionParams, settle=_settle_release, confirm="把审核通过的版本发布为线上版本", danger=True
+)
 def release(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
     """发布代码: the approved version goes live."""
     reconciler = Reconciler(work.session, app, work.run)
@@ -400,14 +403,16 @@ def sync_versions(app: MiniProgram, work: Work, params: Any) -> Mapping[str, Any
 def sync(flask_app: Flask, mini_program_id: int) -> str:
     """Read one mini-program's versions back and reconcile; for polls and pushes. A sentence saying what changed.
 
-    Raises DouyinError or NoAnswer as the call does. A row changed meanwhile makes it give way: the next poll looks again.
+    Raises DouyinError or NoAnswer as the call does. Where a row changed meanwhile it gives way to the next poll.
     """
     with app_scope(flask_app, PLATFORM) as session:
         app = session.get(MiniProgram, mini_program_id)
         if app is None or app.state != AuthorizationState.AUTHORIZED:
             return "小程序未授权，未同步"
         busy = session.scalars(
-            select(OperationRun.id).where(OperationRun.lock == f"mini_program:{app.id}", OperationRun.state != RunState.QUEUED)
+            select(OperationRun.id).where(
+                OperationRun.lock == f"mini_program:{app.id}", OperationRun.state != RunState.QUEUED
+            )
         ).first()
         if busy is not None:
             app.poll_at = utcnow() + timedelta(seconds=5)

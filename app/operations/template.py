@@ -103,7 +103,9 @@ def _settle_delete(template: Template, work: Work, params: NoParams) -> Settleme
     return Settlement(Verdict.DONE, "已核实：模板已删除")
 
 
-@operation("删除模板", on=Template, settle=_settle_delete, confirm="删除后不能再用它上传；已上线的小程序不受影响", danger=True)
+@operation(
+    "删除模板", on=Template, settle=_settle_delete, confirm="删除后不能再用它上传；已上线的小程序不受影响", danger=True
+)
 def delete_template(template: Template, work: Work, params: NoParams) -> Mapping[str, Any]:
     """删除模板: the row is kept for history."""
     work.douyin.send(DeleteTemplate(template_id=int(template.template_id)))
@@ -118,4 +120,4 @@ def in_use(session: Session) -> dict[str, int]:
         .where(MiniProgram.live_template_id != "")
         .group_by(MiniProgram.live_template_id)
     )
-    return {text_id: count for text_id, count in session.execute(statement)}
+    return dict(session.execute(statement).tuples())

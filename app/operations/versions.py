@@ -1,4 +1,4 @@
-"""Reconciling our versions with Douyin's three stages, and the timeline: used by release operations, polls and pushes."""
+"""Reconciling our versions with Douyin's three stages, and the timeline: for operations, polls and pushes."""
 
 from __future__ import annotations
 

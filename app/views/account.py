@@ -88,7 +88,8 @@ class LoginView(AuthDBView):
 
 
 class PasswordForm(FlaskForm):
-    old_password = PasswordField("当前密码", validators=[required("当前密码"), Length(max=LONGEST)])
+    old_password = PasswordField(
+        "当前密码", render_kw={"autocomplete": "current-password"}, validators=[required("当前密码"), Length(max=LONGEST)])
     password = PasswordField("新密码", description=RULE, validators=[required("新密码")])
     again = PasswordField(
         "再输入一次新密码",

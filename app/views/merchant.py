@@ -93,7 +93,7 @@ class MerchantView(PlatformView):
     list_columns = ["name", "industry", "contact", "phone_masked", "plan", "expires_on", "state", "created_at"]
     label_columns = {"name": "商户名称", "state": "状态"}
     description_columns = {
-        "name": "在控制台中唯一", "phone": "加密保存，页面只显示 138****8000；留空则保持不变",
+        "name": "在控制台中唯一", "phone": "加密保存，页面只显示 138****8000",
         "commission_rate": "0 到 100，可带两位小数", "plan": "例如：基础版、专业版",
     }  # fmt: skip
     search_columns = ["industry", "state", "subject_type", "plan", "expires_on"]
@@ -112,6 +112,10 @@ class MerchantView(PlatformView):
     ]  # fmt: skip
     extra_fields = {"phone": phone_field}
     show_template = "console/merchant.html"
+
+    def prefill_form(self, form: FlaskForm, pk: Any) -> None:
+        held = db.session.get_one(Merchant, pk).phone_masked
+        form.phone.render_kw = {"placeholder": f"{held}（留空则保持不变）" if held else "", "autocomplete": "off"}
 
     def pre_add(self, item: Any) -> None:
         if not 0 <= (item.commission_rate or 0) <= 100:

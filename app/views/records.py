@@ -274,13 +274,19 @@ def changes_cell(row: AuditEntry) -> Any:
     return "、".join(names[:6]) + ("…" if len(names) > 6 else "")
 
 
+def audited_cell(row: AuditEntry) -> str:
+    """The kind and name of what changed; its number where the model has no name."""
+    name = f"#{row.subject_id}" if row.subject_name.startswith("<") else row.subject_name
+    return f"{SUBJECTS.get(row.subject_type, row.subject_type)} {name}".strip()
+
+
 class AuditEntryView(PlatformView):
     """Who changed what, when, from where, before and after (审计日志)."""
 
     datamodel = ScopedInterface(AuditEntry)
     noun = list_title = "审计日志"
     list_columns = ["at", "actor_name", "on_behalf_of", "action", "subject", "changes", "address"]
-    label_columns = {"subject": "对象", "changes": "变更项"}
+    label_columns = {"subject": "对象", "changes": "变更项", "subject_type": "对象类型", "subject_name": "对象名称"}
     search_columns = ["action", "subject_type", "actor_name", "at"]
     quick_columns = ["actor_name", "subject_name", "address"]
     order_columns = ["at"]
@@ -288,7 +294,7 @@ class AuditEntryView(PlatformView):
     choices = {"action": ACTION_WORDS, "subject_type": SUBJECTS}
     cells = {
         "action": lambda row: ACTION_WORDS.get(row.action, row.action),
-        "subject": lambda row: f"{SUBJECTS.get(row.subject_type, row.subject_type)} {row.subject_name}".strip(),
+        "subject": audited_cell,
         "changes": changes_cell,
     }
     show_template = "console/audit.html"

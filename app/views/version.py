@@ -45,7 +45,7 @@ def details_cell(row: Version) -> Any:
     lines = Markup("").join(Markup("<li>{}</li>").format(text) for text in texts)
     if not texts and not guides:
         return cells.DASH
-    return Markup("<ul>{}</ul>{}").format(lines, links([("整改指引", url) for _name, url in guides]))
+    return Markup("<ul>{}</ul>{}").format(lines, links([("整改指引", url) for _name, url in guides]) if guides else "")
 
 
 CELLS = {
@@ -69,7 +69,7 @@ class VersionView(OperationActions, PlatformView):
     datamodel = ScopedInterface(Version, eager=("mini_program", "mini_program.merchant"))
     noun = list_title = "版本"
     list_columns = [
-        "mini_program", "merchant", "number", "state", "reason", "submitted_at", "released_at", "uploaded_at",
+        "number", "mini_program", "merchant", "state", "reason", "submitted_at", "released_at", "uploaded_at",
     ]  # fmt: skip
     label_columns = dict(LABELS)
     search_columns = ["state", "mini_program", "template_id", "submitted_at"]
@@ -103,7 +103,7 @@ class MyVersionView(MerchantFace):
 
     datamodel = ScopedInterface(Version, eager=("mini_program",))
     noun = list_title = "版本"
-    list_columns = ["mini_program", "number", "state", "description", "reason", "submitted_at", "released_at"]
+    list_columns = ["number", "mini_program", "state", "description", "reason", "submitted_at", "released_at"]
     label_columns = dict(LABELS)
     search_columns = ["state"]
     quick_columns = ["number", "description"]

@@ -46,6 +46,7 @@ TONES: dict[str, str] = {
     "uploaded": "busy", "auditing": "busy", "queued": "busy", "running": "busy", "received": "busy",
     "processing": "busy", "open": "busy",
     "pending": "warn", "unknown": "warn", "withdrawn": "warn", "rolled_back": "warn", "ignored": "mute",
+    "error": "bad", "bad_answer": "bad", "no_answer": "warn", "timeout": "warn",
     "rejected": "bad", "failed": "bad", "revoked": "bad", "suspended": "bad", "refused": "bad",
     "cleared": "mute", "superseded": "mute", "void": "mute",
 }  # fmt: skip
@@ -80,7 +81,7 @@ LABELS: dict[str, str] = {
     "released_at": "上线时间", "reason": "驳回原因", "audit_note": "审核备注", "hosts": "审核宿主端",
     "ext_json": "ext.json", "taken_down": "已下架", "at": "时间", "actor_name": "操作人", "actor_ip": "来源地址",
     "on_behalf_of": "代操作商户", "address": "来源地址", "door": "入口", "action": "动作",
-    "subject_type_": "对象", "subject_name": "对象名称", "log_id": "抖音日志编号（log_id）", "err_no": "错误码",
+    "log_id": "抖音日志编号（log_id）", "err_no": "错误码",
     "message": "结果", "advice": "处理建议", "attempts": "尝试次数", "operation": "操作", "params": "参数",
     "result": "返回", "batch_id": "批次", "started_at": "开始时间", "finished_at": "结束时间",
     "not_before": "最早执行时间", "received_at": "收到时间", "event": "事件", "event_at": "事件时间",
@@ -97,6 +98,13 @@ LABELS: dict[str, str] = {
     "audit_state": "审核状态", "audit_since": "提审时间", "component_appid": "第三方应用编号", "remote": "来源地址",
     "size": "字节数", "method": "方法", "host": "主机", "path": "接口路径", "ms": "耗时（毫秒）",
     "http_status": "HTTP 状态", "outcome": "结果", "request": "请求", "answer": "应答", "before": "修改前",
+    "merchant_id": "商户编号", "mini_program_id": "小程序记录编号", "third_party_app_id": "第三方应用记录编号",
+    "industry_id": "行业编号", "username": "用户名", "first_name": "名", "last_name": "姓", "email": "邮箱",
+    "password": "密码", "roles": "角色", "must_change_password": "须修改密码", "password_changed_at": "密码修改时间",
+    "phone_sealed": "手机号", "secret_sealed": "应用密钥", "token_sealed": "消息校验令牌",
+    "aes_key_sealed": "消息加解密密钥", "subject_name": "主体名称", "app_state": "小程序状态", "poll_at": "下次查询",
+    "rollback_requested_at": "申请回滚时间", "version_id": "版本记录编号", "reason_detail": "驳回详情",
+    "screenshots": "截图", "attachments": "审核附件", "audit_ctime": "抖音提审时间",
     "after": "修改后", "job": "任务", "slot": "时段", "live_template_id": "线上模板",
 }  # fmt: skip
 

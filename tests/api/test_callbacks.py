@@ -44,9 +44,7 @@ def settle(app: Flask, session: Session, wanted: Callable[[], Any], seconds: flo
 
 
 @pytest.fixture
-def connected(
-    session: Session, third_party_app: ThirdPartyApp, sandbox: SandboxServer, live: str
-) -> ThirdPartyApp:
+def connected(session: Session, third_party_app: ThirdPartyApp, sandbox: SandboxServer, live: str) -> ThirdPartyApp:
     """The sandbox pushes to the running application; its first ticket is on its way."""
     address = f"{live}/douyin/callback/{COMPONENT['appid']}"
     sandbox.post(
@@ -80,9 +78,7 @@ def test_every_refusal_looks_the_same(app: Flask, third_party_app: ThirdPartyApp
     assert len({tuple(sorted(dict(answer.headers))) for answer in answers}) == 1
 
 
-def test_a_refused_push_leaves_a_reason_for_us(
-    app: Flask, session: Session, third_party_app: ThirdPartyApp
-) -> None:
+def test_a_refused_push_leaves_a_reason_for_us(app: Flask, session: Session, third_party_app: ThirdPartyApp) -> None:
     app.test_client().post(f"{BASE}/message", data=b"x" * (inbound.LIMIT + 1))
     assert session.scalars(select(RefusedPush.reason)).one() == "size"
 

@@ -66,7 +66,10 @@ def test_a_refusal_names_the_field(app: Flask, launch: Launch) -> None:
     assert answer.json["field"] in {"template_id", "version"}
 
 
-@pytest.mark.parametrize("body", [None, [], "x", {"operation": 1}, {"operation": "release"}, {"operation": "release", "appid": "x", "params": []}])
+@pytest.mark.parametrize(
+    "body",
+    [None, [], "x", {"operation": 1}, {"operation": "release"}, {"operation": "release", "appid": "x", "params": []}],
+)
 def test_malformed_bodies_are_400(app: Flask, body: Any) -> None:
     rest = Rest(app, "operator")
     answer = rest.client.post("/api/v1/operations/", json=body, headers=rest.headers)

@@ -194,9 +194,7 @@ _TEMPLATE_APPS = {
 }
 _TEMPLATE_APPS_REPLY = template.TemplateAppList(
     tpl_app_list=(
-        template.TemplateApp(
-            tpl_app_id="tt2", app_name="模板一", user_version="1.0.3", draft_id=2**60, create_time=1
-        ),
+        template.TemplateApp(tpl_app_id="tt2", app_name="模板一", user_version="1.0.3", draft_id=2**60, create_time=1),
         template.TemplateApp(tpl_app_id="tt3", app_name="模板二"),
     )
 )
@@ -278,9 +276,7 @@ SAMPLES: list[Sample] = [
             "authorizer_refresh_token": "07",
             "refresh_expires_in": 9,
         },
-        auth.AuthorizerTokens(
-            authorizer_access_token="08", authorizer_refresh_token="07", refresh_expires_in=9
-        ),
+        auth.AuthorizerTokens(authorizer_access_token="08", authorizer_refresh_token="07", refresh_expires_in=9),
         query={**COMPONENT_V1, "grant_type": "app_to_tp_refresh_token", "authorizer_refresh_token": "r"},
     ),
     Sample(
@@ -363,9 +359,7 @@ SAMPLES: list[Sample] = [
         body=[b'name="material_type"\r\n\r\n2\r\n', b'filename="icon.png"', b"image/png", b"\x89PNG-bytes"],
     ),
     Sample(
-        dev.UploadCode(
-            template_id=77538, user_version="1.0.2", user_desc="第二版", ext_json='{"extEnable":true}'
-        ),
+        dev.UploadCode(template_id=77538, user_version="1.0.2", user_desc="第二版", ext_json='{"extEnable":true}'),
         f"{_ROOT}/upload/",
         V2_OK,
         headers=AUTHORIZER,
@@ -450,17 +444,13 @@ SAMPLES: list[Sample] = [
         webhook.WebhookEvents(
             webhook_info=webhook.WebhookInfo(secret="whs-1", callback_url="https://a"),
             event_list=(
-                webhook.WebhookEvent(
-                    event="e", name_cn="示例", desc="示例事件", status=webhook.Subscription.ON
-                ),
+                webhook.WebhookEvent(event="e", name_cn="示例", desc="示例事件", status=webhook.Subscription.ON),
             ),
         ),
         headers=AUTHORIZER,
     ),
     Sample(
-        webhook.WebhookUpdateEvents(
-            event_list=(webhook.EventStatus(event="e", status=webhook.Subscription.ON),)
-        ),
+        webhook.WebhookUpdateEvents(event_list=(webhook.EventStatus(event="e", status=webhook.Subscription.ON),)),
         f"{_HOOK}/update_event_status/",
         V2_OK,
         headers=AUTHORIZER,

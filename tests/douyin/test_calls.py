@@ -43,9 +43,7 @@ def _required(entry: dict[str, Any]) -> set[str]:
 def _required_of(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
     if "$ref" in schema:
         schema = schemas[schema["$ref"].rsplit("/", 1)[-1]]
-    return set(schema.get("required", [])).union(
-        *(_required_of(part, schemas) for part in schema.get("allOf", []))
-    )
+    return set(schema.get("required", [])).union(*(_required_of(part, schemas) for part in schema.get("allOf", [])))
 
 
 def _known(entry: dict[str, Any]) -> set[str]:
@@ -58,9 +56,7 @@ def _known(entry: dict[str, Any]) -> set[str]:
 def _properties(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
     if "$ref" in schema:
         schema = schemas[schema["$ref"].rsplit("/", 1)[-1]]
-    return set(schema.get("properties", {})).union(
-        *(_properties(part, schemas) for part in schema.get("allOf", []))
-    )
+    return set(schema.get("properties", {})).union(*(_properties(part, schemas) for part in schema.get("allOf", [])))
 
 
 def name_of(sample: Sample) -> str:
@@ -91,11 +87,7 @@ def test_every_endpoint_has_one_sample() -> None:
 
 
 def test_every_current_endpoint_of_the_core_contract_exists() -> None:
-    wanted = {
-        name
-        for name, entry in operations().items()
-        if entry["file"] == "core" and entry["x-generation"] == "V2"
-    }
+    wanted = {name for name, entry in operations().items() if entry["file"] == "core" and entry["x-generation"] == "V2"}
     assert wanted - SUPERSEDED <= set(CALLS)
 
 
@@ -183,18 +175,14 @@ def test_a_state_the_platform_invents_is_kept_as_a_number() -> None:
     assert (status, status.name) == (9, "UNKNOWN_9")
 
 
-def test_an_empty_stage_and_a_missing_one_both_mean_no_version(
-    bench: Bench, http: responses.RequestsMock
-) -> None:
+def test_an_empty_stage_and_a_missing_one_both_mean_no_version(bench: Bench, http: responses.RequestsMock) -> None:
     data: dict[str, Any] = {"latest": {}, "audit": None}
     http.get(f"{HOSTS['open_url']}{GetVersions.route.path}", json={"err_no": 0, "data": data})
     reply = bench.douyin.send(GetVersions())
     assert (reply.latest, reply.audit, reply.current, reply.gray) == (None, None, None, None)
 
 
-@pytest.mark.parametrize(
-    ("written", "paths"), [("a;b", ["a", "b"]), (("a", "b"), ["a", "b"]), (None, []), ("", [])]
-)
+@pytest.mark.parametrize(("written", "paths"), [("a;b", ["a", "b"]), (("a", "b"), ["a", "b"]), (None, []), ("", [])])
 def test_screenshots_are_a_list_whichever_way_they_are_written(written: Any, paths: list[str]) -> None:
     assert LatestVersion(version="1", screenshot=written).screenshots == paths
 
@@ -212,9 +200,7 @@ def test_both_spellings_and_both_kinds_of_flag_are_read(
 
 
 def test_the_authorisation_page_address_escapes_its_parts() -> None:
-    url = authorize_page_url(
-        "https://h/", component_appid="tt1", pre_auth_code="p&x", redirect_uri="https://a/b?c=d"
-    )
+    url = authorize_page_url("https://h/", component_appid="tt1", pre_auth_code="p&x", redirect_uri="https://a/b?c=d")
     assert url == (
         "https://h/mappconsole/tp/authorization?component_appid=tt1&pre_auth_code=p%26x"
         "&redirect_uri=https%3A%2F%2Fa%2Fb%3Fc%3Dd"

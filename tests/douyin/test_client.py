@@ -61,9 +61,7 @@ def silence(bench: Bench, call: Call[Any]) -> NoAnswer:
 
 
 @pytest.mark.parametrize("call", [GetVersions(), ReleaseVersion()], ids=["safe", "unsafe"])
-def test_an_expired_token_is_replaced_and_the_call_sent_once_more(
-    call: Call[Any], bench: Bench, http: Mock
-) -> None:
+def test_an_expired_token_is_replaced_and_the_call_sent_once_more(call: Call[Any], bench: Bench, http: Mock) -> None:
     answer(http, call, json=EXPIRED)
     answer(http, call, json=OK)
     bench.douyin.send(call)
@@ -132,12 +130,8 @@ def test_the_log_id_may_stand_in_the_header_only(bench: Bench, http: Mock) -> No
     assert refusal(bench, RevokeAudit()).log_id == "H1"
 
 
-@pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7), ("0", 1), ("99999", 600), ("soon", 10), (None, 10)]
-)
-def test_http_429_is_a_rate_error_with_its_wait(
-    header: str | None, seconds: float, bench: Bench, http: Mock
-) -> None:
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("0", 1), ("99999", 600), ("soon", 10), (None, 10)])
+def test_http_429_is_a_rate_error_with_its_wait(header: str | None, seconds: float, bench: Bench, http: Mock) -> None:
     answer(http, ReleaseVersion(), status=429, headers={"Retry-After": header} if header else {})
     found = refusal(bench, ReleaseVersion())
     assert (found.kind, found.retry_after) == (ErrorKind.RATE, seconds)

@@ -15,9 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from app.douyin.crypto import PushRefused, Reason, sign, verify_and_decrypt, webhook_signature_matches
 
-VECTORS = json.loads(
-    (Path(__file__).resolve().parents[2] / "contract" / "callback-vectors.json").read_text("utf-8")
-)
+VECTORS = json.loads((Path(__file__).resolve().parents[2] / "contract" / "callback-vectors.json").read_text("utf-8"))
 VECTOR = VECTORS[0]
 KEY, TOKEN, APPID = VECTOR["encoding_aes_key"], VECTOR["token"], VECTOR["tp_app_id"]
 NOW = datetime.fromtimestamp(1735689600, UTC)
@@ -159,9 +157,7 @@ def test_an_odd_time_stamp_is_stale(stamp: str) -> None:
     assert reason(signed(GOOD["Encrypt"], stamp)) is Reason.STALE
 
 
-@pytest.mark.parametrize(
-    "encrypt", ["", "!!!!", "YWJj", GOOD["Encrypt"] + "\n", GOOD["Encrypt"][:-4], "é" * 8]
-)
+@pytest.mark.parametrize("encrypt", ["", "!!!!", "YWJj", GOOD["Encrypt"] + "\n", GOOD["Encrypt"][:-4], "é" * 8])
 def test_a_ciphertext_that_is_no_base64_or_no_whole_blocks_is_refused(encrypt: str) -> None:
     assert reason(signed(encrypt)) is Reason.CIPHERTEXT
 

@@ -70,7 +70,5 @@ def test_an_unknown_code_keeps_what_douyin_said() -> None:
 
 
 def test_foreign_text_is_masked_cut_and_kept_on_one_line() -> None:
-    assert (
-        clean("a\nb\x00c\u202ed 13812345678 access_token=abcdefgh") == "a b c d 138****5678 access_token=***"
-    )
+    assert clean("a\nb\x00c\u202ed 13812345678 access_token=abcdefgh") == "a b c d 138****5678 access_token=***"
     assert len(clean("x" * 5_000)) == 300

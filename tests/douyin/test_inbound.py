@@ -67,9 +67,7 @@ def test_an_audit_result_tells_each_host() -> None:
     assert isinstance(message, inbound.PackageAudit)
     first, second = message.audit_results
     assert (first.host_name, first.status, first.reason) == ("douyin", Verdict.REJECTED, ("页面空白",))
-    assert first.audit_detail[0].modify_guide == inbound.ModifyGuide(
-        name="页面规范", link="https://example.com/g"
-    )
+    assert first.audit_detail[0].modify_guide == inbound.ModifyGuide(name="页面规范", link="https://example.com/g")
     assert (second.status, second.audit_detail) == (Verdict.PASSED, ())
 
 

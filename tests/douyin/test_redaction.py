@@ -101,9 +101,7 @@ def test_the_http_library_logs_no_secret_even_at_debug(logger: str, caplog: pyte
 
 
 def test_a_real_connection_logs_no_secret_even_at_debug(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(
-        open_url="http://127.0.0.1:9", microapp_url="http://127.0.0.1:9", toutiao_url="http://127.0.0.1:9"
-    )
+    bench = Bench(open_url="http://127.0.0.1:9", microapp_url="http://127.0.0.1:9", toutiao_url="http://127.0.0.1:9")
     with caplog.at_level(logging.DEBUG), pytest.raises(DouzhouError) as caught:
         bench.douyin.send(REFRESH)
     assert "Starting new HTTP connection" in caplog.text

@@ -104,11 +104,7 @@ def _bad_template(bench: Bench, call: Prepared) -> None:
 def _full_list(bench: Bench, call: Prepared) -> None:
     while call.send(bench).json().get("err_no", 0) == 0:
         if (
-            len(
-                bench.sandbox.get("/api/tpapp/v2/template/get_tpl_list/", bench.provider.v2)["data"][
-                    "template_list"
-                ]
-            )
+            len(bench.sandbox.get("/api/tpapp/v2/template/get_tpl_list/", bench.provider.v2)["data"]["template_list"])
             >= 200
         ):
             return

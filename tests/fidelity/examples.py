@@ -105,9 +105,7 @@ def _form(prepared: Prepared, schema: Row) -> None:
     """Files for the fields named so, text for the others."""
     prepared.body, prepared.files = {}, {}
     for name, sub in schema["properties"].items():
-        is_file = (
-            sub.get("format") == "binary" or "contentMediaType" in sub or name in ("material_file", "file")
-        )
+        is_file = sub.get("format") == "binary" or "contentMediaType" in sub or name in ("material_file", "file")
         if is_file:
             prepared.files[name] = _FILE
         elif name in schema.get("required", []):

@@ -36,9 +36,7 @@ class Sandbox:
         self.seed = 1
         self.base = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "sandbox", "--port", str(self.port), *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.http = requests.Session()
         self.http.trust_env = False
         self._wait()
@@ -102,9 +100,7 @@ def _header(token: str) -> dict[str, str]:
 class Provider:
     """A third-party app with its ticket and tokens: what a console holds."""
 
-    def __init__(
-        self, sandbox: Sandbox, *, ticket: str, appid: str = COMPONENT, secret: str = SECRET
-    ) -> None:
+    def __init__(self, sandbox: Sandbox, *, ticket: str, appid: str = COMPONENT, secret: str = SECRET) -> None:
         self.sandbox = sandbox
         self.appid = appid
         self.secret = secret

@@ -122,9 +122,7 @@ def test_generations_do_not_mix(bench: Bench) -> None:
     assert sandbox.get("/openapi/v1/microapp/package/audit_hosts", **hosts)["errno"] == 40020
 
 
-@proves(
-    ("get_component_access_token", "the path works without the trailing slash in the official curl sample")
-)
+@proves(("get_component_access_token", "the path works without the trailing slash in the official curl sample"))
 def test_path_without_last_slash(bench: Bench) -> None:
     assert bench.provider.component("/openapi/v2/auth/tp/token").startswith("clt.")
 
@@ -140,9 +138,7 @@ def _refresh(bench: Bench, token: str) -> Any:
     return bench.sandbox.get(path, bench.provider.v2, **query, authorizer_refresh_token=token)
 
 
-@proves(
-    ("get_authorizer_access_token", _PAIR), ("get_authorizer_access_token", "one endpoint serves both grants")
-)
+@proves(("get_authorizer_access_token", _PAIR), ("get_authorizer_access_token", "one endpoint serves both grants"))
 def test_refresh_token_is_single_use(bench: Bench) -> None:
     first = bench.merchant.refresh_v2
     data = _refresh(bench, first)["data"]
@@ -191,9 +187,7 @@ def test_old_refresh_wipes_both_tokens(bench: Bench) -> None:
 )
 def test_retrieved_code_is_pushed_too_and_needs_an_authorisation(bench: Bench) -> None:
     code = bench.merchant.retrieve()
-    told = wait_for(
-        lambda: [e for e in bench.receiver.named("UPDATE_AUTHORIZED") if e["AuthorizationCode"] == code]
-    )
+    told = wait_for(lambda: [e for e in bench.receiver.named("UPDATE_AUTHORIZED") if e["AuthorizationCode"] == code])
     assert bench.validator.event({k: v for k, v in told[0].items() if not k.startswith("_")}) == []
     bench.control("revoke", appid=bench.merchant.appid)
     answer = prepare(bench, "retrieve_auth_code").send(bench).json()
@@ -340,9 +334,7 @@ def test_audit_from_submit_to_result(bench: Bench) -> None:
     assert merchant.submit()["err_no"] == 11303
     assert merchant.release()["err_no"] == 11403
     merchant.decide({"toutiao": "reject"}, "页面空白")
-    (event,) = wait_for(
-        lambda: [e for e in bench.receiver.named("PACKAGE_AUDIT") if e["AppId"] == merchant.appid]
-    )
+    (event,) = wait_for(lambda: [e for e in bench.receiver.named("PACKAGE_AUDIT") if e["AppId"] == merchant.appid])
     assert [row["status"] for row in event["AuditResults"]] == [1, 0]
     assert bench.validator.event({k: v for k, v in event.items() if not k.startswith("_")}) == []
     audit = merchant.versions()["audit"]
@@ -350,9 +342,7 @@ def test_audit_from_submit_to_result(bench: Bench) -> None:
     assert audit["reason_detail"] == {"今日头条": ["页面空白"]}
     assert merchant.submit()["err_no"] == 11301
     bench.control("advance", seconds=11)
-    old = bench.sandbox.post(
-        "/openapi/v2/microapp/package/audit", "", {"hostNames": ["douyin"]}, **merchant.old()
-    )
+    old = bench.sandbox.post("/openapi/v2/microapp/package/audit", "", {"hostNames": ["douyin"]}, **merchant.old())
     assert old == {"errno": 0, "message": "success"}
 
 
@@ -366,11 +356,7 @@ def test_revoked_audit(bench: Bench) -> None:
 
 
 _NO_BODY = [
-    *(
-        f"{name}{end}"
-        for name in ("revoke_audit", "release_version", "rollback_version")
-        for end in ("", "_v1")
-    )
+    *(f"{name}{end}" for name in ("revoke_audit", "release_version", "rollback_version") for end in ("", "_v1"))
 ]
 
 

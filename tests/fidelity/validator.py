@@ -84,9 +84,7 @@ class Validator:
         self._routes: dict[tuple[str, str], Documented] = {}
         self._compiled: dict[tuple[str, str], Draft202012Validator] = {}
         for name in ("contract-core.yaml", "contract-manage.yaml"):
-            document = yaml.load(
-                (folder / name).read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            )
+            document = yaml.load((folder / name).read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
             self._add(document, core="core" in name)
 
     def _add(self, document: Row, *, core: bool) -> None:
@@ -176,9 +174,7 @@ class Validator:
             return
         code = _code(answer)
         if code == 0:
-            yield from self._against(
-                operation, "answer", media.get("application/json", {}).get("schema", {}), answer
-            )
+            yield from self._against(operation, "answer", media.get("application/json", {}).get("schema", {}), answer)
         else:
             yield from self._refusal(operation, answer, code)
 

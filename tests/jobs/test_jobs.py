@@ -96,7 +96,9 @@ def test_housekeeping_drops_what_is_old(app: Flask, session: Session) -> None:
     assert session.scalar(sa.select(sa.func.count()).select_from(LoginAttempt)) == 0
 
 
-def test_an_orphaned_run_is_read_back_after_its_lease(app: Flask, session: Session, sandbox: SandboxServer, launch: Launch) -> None:
+def test_an_orphaned_run_is_read_back_after_its_lease(
+    app: Flask, session: Session, sandbox: SandboxServer, launch: Launch
+) -> None:
     params = {"template_id": launch.template_id, "version": "1.0.0", "description": "x"}
     run = request(session, "upload_code", launch.mini_program, actor=SYSTEM, door=Door.JOB, **params)
     past = utcnow() - timedelta(seconds=60)

@@ -72,9 +72,7 @@ def test_a_push_is_stored_sealed_and_its_summary_masked(
     assert "ticket-canary-1" not in f"{row.payload_sealed}{row.summary}"
 
 
-def test_the_same_push_again_only_counts(
-    app: Flask, session: Session, third_party_app: ThirdPartyApp
-) -> None:
+def test_the_same_push_again_only_counts(app: Flask, session: Session, third_party_app: ThirdPartyApp) -> None:
     event = about("tt1", "UNAUTHORIZED")
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: arrive(app, event), range(8)))
@@ -177,9 +175,7 @@ def test_authorized_with_a_lost_code_recovers_by_itself(app: Flask, session: Ses
     assert session.scalars(select(MiniProgram.state)).one() == AuthorizationState.AUTHORIZED
 
 
-def test_unauthorized_ends_it_at_once(
-    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
-) -> None:
+def test_unauthorized_ends_it_at_once(app: Flask, session: Session, launch: Launch, sandbox: SandboxServer) -> None:
     run = core.request(session, "sync_versions", launch.mini_program, actor=core.SYSTEM, door=Door.JOB)
     sandbox.post("revoke", appid=launch.mini_program.appid)
     later = utcnow() + timedelta(seconds=2)
@@ -235,13 +231,9 @@ def test_a_retrieved_code_is_exchanged_once(
     assert sandbox.effects(launch.mini_program.appid)["exchange"] == 2
 
 
-def test_a_retrieved_code_waits_while_a_refresh_is_under_way(
-    app: Flask, session: Session, launch: Launch
-) -> None:
+def test_a_retrieved_code_waits_while_a_refresh_is_under_way(app: Flask, session: Session, launch: Launch) -> None:
     refresh(session)
-    session.execute(
-        update(Credential).values(lease_owner="other", lease_until=utcnow() + timedelta(minutes=1))
-    )
+    session.execute(update(Credential).values(lease_owner="other", lease_until=utcnow() + timedelta(minutes=1)))
     session.commit()
     later = utcnow() + timedelta(seconds=1)
     event = about(launch.mini_program.appid, "UPDATE_AUTHORIZED", at=later, AuthorizationCode="code-of-other")
@@ -250,14 +242,10 @@ def test_a_retrieved_code_waits_while_a_refresh_is_under_way(
     assert session.scalars(select(AuthorizationCode).where(AuthorizationCode.appid.is_(None))).all() == []
 
 
-def test_a_cleared_app_is_not_brought_back_by_an_old_event(
-    app: Flask, session: Session, launch: Launch
-) -> None:
+def test_a_cleared_app_is_not_brought_back_by_an_old_event(app: Flask, session: Session, launch: Launch) -> None:
     operate(app, session, "clear_authorization", launch.mini_program)
     old = utcnow() - timedelta(minutes=5)
-    event = done(
-        app, session, about(launch.mini_program.appid, "AUTHORIZED", at=old, AuthorizationCode="c-1")
-    )
+    event = done(app, session, about(launch.mini_program.appid, "AUTHORIZED", at=old, AuthorizationCode="c-1"))
     assert (event.state, state_of(session, launch)) == (S.IGNORED, AuthorizationState.CLEARED)
 
 
@@ -349,13 +337,9 @@ def test_an_event_is_processed_by_one_worker_only(app: Flask, session: Session, 
     assert ids == sorted(ids)
 
 
-def test_a_dead_workers_event_is_taken_over(
-    app: Flask, session: Session, third_party_app: ThirdPartyApp
-) -> None:
+def test_a_dead_workers_event_is_taken_over(app: Flask, session: Session, third_party_app: ThirdPartyApp) -> None:
     arrive(app, ticket("t"))
-    session.execute(
-        update(InboundEvent).values(state=S.PROCESSING, lease_until=utcnow() - timedelta(seconds=1))
-    )
+    session.execute(update(InboundEvent).values(state=S.PROCESSING, lease_until=utcnow() - timedelta(seconds=1)))
     session.commit()
     assert inbound.process_due(app) == 1
     assert inbound.process_due(app) == 0

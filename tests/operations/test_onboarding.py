@@ -31,9 +31,10 @@ from app.models import (
     VersionEvent,
 )
 from app.models.base import utcnow
-from app.operations import credentials, onboarding
+from app.operations import credentials, inbound, onboarding
 from app.operations.outcome import Ending, Outcome
 from tests.conftest import Launch, SandboxServer, fresh_ticket, operate, refresh
+from tests.pushes import about, sealed
 
 SYSTEM = core.SYSTEM
 
@@ -209,12 +210,17 @@ def test_douyins_refusals_have_their_endings(shop: Shop, code: int, ending: Endi
     assert found.said
 
 
-def test_after_passing_trouble_a_reload_completes(shop: Shop) -> None:
-    state, code = shop.consent(shop.link())
-    shop.sandbox.post("settings", outage="500")
+def test_after_trouble_the_push_recovers_and_a_reload_completes(shop: Shop) -> None:
+    """The answer to the exchange was lost, so the code may be spent: the push of it leads to a new one."""
+    state, code = shop.consent(shop.link(), delay=60)
+    shop.sandbox.post("settings", drop_after_next=1, drop_path="get_auth_token")
     assert shop.back(state, code).ending is Ending.TROUBLE
-    shop.sandbox.post("settings", outage="off")
-    shop.back(state, code)
+    assert shop.back(state, code).ending is Ending.TROUBLE
+    pushed = about(shop.appid, "AUTHORIZED", AuthorizationCode=code)
+    assert inbound.receive(shop.app, shop.owner.appid, "authorization", sealed(pushed), "127.0.0.1")
+    assert inbound.process_due(shop.app) == 1
+    assert shop.back(state, code).ending is Ending.LINKED
+    assert shop.row.merchant_id == shop.merchant.id
 
 
 def test_a_suspended_merchant_gets_no_link(shop: Shop) -> None:
@@ -274,9 +280,7 @@ def test_the_check_takes_in_an_app_we_never_heard_of(shop: Shop) -> None:
     assert shop.row.merchant_id is None
 
 
-def test_the_check_ends_what_is_gone(
-    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
-) -> None:
+def test_the_check_ends_what_is_gone(app: Flask, session: Session, launch: Launch, sandbox: SandboxServer) -> None:
     sandbox.post("revoke", appid=launch.mini_program.appid)
     assert "取消 1" in onboarding.check_authorizations(app)
     refresh(session)
@@ -315,9 +319,7 @@ def test_the_check_leaves_a_cleared_app_alone(app: Flask, session: Session, laun
 # Operations
 
 
-def test_refresh_token_by_the_operation(
-    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
-) -> None:
+def test_refresh_token_by_the_operation(app: Flask, session: Session, launch: Launch, sandbox: SandboxServer) -> None:
     run = operate(app, session, "refresh_token", launch.mini_program)
     assert run.state == RunState.SUCCEEDED
     assert sandbox.effects(launch.mini_program.appid)["refresh"] == 1

@@ -1,4 +1,4 @@
-"""The release loop against the real sandbox: each operation allowed, refused by state, and what the platform then has."""
+"""The release loop against the real sandbox: allowed, refused by state, and what the platform then has."""
 
 from __future__ import annotations
 
@@ -62,7 +62,11 @@ def test_a_version_goes_from_upload_to_live(loop: Loop) -> None:
     loop.go_live("1.0.0")
     assert loop.state("1.0.0") == VersionState.RELEASED
     assert loop.row.live_version == "1.0.0"
-    assert {name: loop.effects[name] for name in ("upload", "audit", "release")} == {"upload": 1, "audit": 1, "release": 1}
+    assert {name: loop.effects[name] for name in ("upload", "audit", "release")} == {
+        "upload": 1,
+        "audit": 1,
+        "release": 1,
+    }
 
 
 def test_the_timeline_tells_the_whole_way(loop: Loop) -> None:
@@ -157,14 +161,22 @@ def test_a_host_that_is_live_is_not_dropped_by_accident(loop: Loop) -> None:
 def test_a_lost_answer_is_read_back_and_never_sent_again(loop: Loop) -> None:
     for name in ("upload_code", "submit_audit", "release"):
         loop.sandbox.post("settings", drop_after_next=1, drop_path="package_version/" + PATHS[name])
-        params = {"template_id": loop.launch.template_id, "version": "1.0.0", "description": "x"} if name == "upload_code" else {}
+        params = (
+            {"template_id": loop.launch.template_id, "version": "1.0.0", "description": "x"}
+            if name == "upload_code"
+            else {}
+        )
         run = loop.do(name, **params)
         assert run.state == RunState.UNKNOWN, (name, run.message)
         settle(loop, run)
         assert loop.session.get_one(OperationRun, run.id).state == RunState.SUCCEEDED
         if name == "submit_audit":
             loop.decide("approve")
-    assert {name: loop.effects[name] for name in ("upload", "audit", "release")} == {"upload": 1, "audit": 1, "release": 1}
+    assert {name: loop.effects[name] for name in ("upload", "audit", "release")} == {
+        "upload": 1,
+        "audit": 1,
+        "release": 1,
+    }
 
 
 PATHS = {"upload_code": "upload", "submit_audit": "audit", "release": "release"}

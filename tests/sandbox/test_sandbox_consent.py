@@ -29,9 +29,7 @@ def test_search_narrows_the_list(provider: Provider) -> None:
     assert "晨光书店" not in page
 
 
-def test_confirmation_redirects_with_a_code_and_pushes_the_same(
-    provider: Provider, console: Receiver
-) -> None:
+def test_confirmation_redirects_with_a_code_and_pushes_the_same(provider: Provider, console: Receiver) -> None:
     appid = provider.sandbox.shop()
     link = provider.link(redirect_uri=f"{REDIRECT}?keep=1")
     answer = _post(provider, link, decision="confirm", appid=appid, permissions=["1", "3"])
@@ -73,9 +71,7 @@ def test_link_without_redirect_ends_on_a_page(provider: Provider) -> None:
 
 
 def test_link_may_create_an_app(provider: Provider, console: Receiver) -> None:
-    link = provider.link(
-        link_type=2, app_name="新开的店", app_icon=provider.material(2), redirect_uri=REDIRECT
-    )
+    link = provider.link(link_type=2, app_name="新开的店", app_icon=provider.material(2), redirect_uri=REDIRECT)
     assert "新开的店" in provider.sandbox.http.get(link).text
     assert _post(provider, link, decision="confirm").status_code == 302
     told = wait_for(lambda: [e for e in console.named("AUTHORIZED") if e.get("AppName") == "新开的店"])

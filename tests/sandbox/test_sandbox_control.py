@@ -63,9 +63,7 @@ def test_nonsense_is_refused(sandbox: Sandbox, action: str, body: dict[str, obje
 
 def test_form_of_the_page_works_and_returns_to_it(sandbox: Sandbox) -> None:
     url = f"{sandbox.base}/_sandbox/api/settings"
-    answer = sandbox.http.post(
-        url, data={"latency_ms": "0", "verdict": "reject", "ip_blocked": "false"}, timeout=5
-    )
+    answer = sandbox.http.post(url, data={"latency_ms": "0", "verdict": "reject", "ip_blocked": "false"}, timeout=5)
     assert answer.url.endswith("/_sandbox/")
     assert "抖音沙箱" in answer.text
     assert sandbox.read("state")["settings"]["verdict"] == "reject"

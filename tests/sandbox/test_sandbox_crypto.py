@@ -27,18 +27,14 @@ def test_vector_is_made_byte_for_byte(vector: dict[str, Any]) -> None:
         modulus=vector["pad_block"],
     )
     assert made == body["Encrypt"]
-    sealed = envelope(
-        token=vector["token"], encrypted=made, timestamp=int(body["TimeStamp"]), nonce=body["Nonce"]
-    )
+    sealed = envelope(token=vector["token"], encrypted=made, timestamp=int(body["TimeStamp"]), nonce=body["Nonce"])
     assert json.loads(sealed) == body
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
 def test_vector_is_signed_as_published(vector: dict[str, Any]) -> None:
     body = vector["body"]
-    made = signature(
-        token=vector["token"], timestamp=body["TimeStamp"], nonce=body["Nonce"], encrypted=body["Encrypt"]
-    )
+    made = signature(token=vector["token"], timestamp=body["TimeStamp"], nonce=body["Nonce"], encrypted=body["Encrypt"])
     assert made == body["MsgSignature"]
 
 

@@ -107,9 +107,7 @@ def test_same_seed_same_world() -> None:
 
 
 def test_it_imports_nothing_of_the_console() -> None:
-    code = (
-        "import sys, sandbox.__main__; print([m for m in sys.modules if m == 'app' or m.startswith('app.')])"
-    )
+    code = "import sys, sandbox.__main__; print([m for m in sys.modules if m == 'app' or m.startswith('app.')])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
     )

@@ -26,9 +26,7 @@ def test_ticket_comes_every_ten_minutes(sandbox: Sandbox, console: Receiver) -> 
     wait_for(lambda: len(console.named("PUSH")) > before)
 
 
-def test_authorized_goes_to_the_one_address_and_audits_to_the_other(
-    merchant: Merchant, console: Receiver
-) -> None:
+def test_authorized_goes_to_the_one_address_and_audits_to_the_other(merchant: Merchant, console: Receiver) -> None:
     merchant.upload()
     merchant.submit()
     merchant.decide("reject", "页面空白")
@@ -74,9 +72,7 @@ def test_lost_and_doubled_pushes(merchant: Merchant, console: Receiver) -> None:
     merchant.retrieve()
     sandbox.control("settings", push_loss_rate=0, push_duplicate_rate=1)
     code = merchant.retrieve()
-    wait_for(
-        lambda: len([e for e in console.named("UPDATE_AUTHORIZED") if e["AuthorizationCode"] == code]) == 2
-    )
+    wait_for(lambda: len([e for e in console.named("UPDATE_AUTHORIZED") if e["AuthorizationCode"] == code]) == 2)
     assert "lost" in [push["result"] for push in sandbox.read("pushes")["pushes"]]
 
 
@@ -91,13 +87,9 @@ def test_any_event_any_number_and_forged(merchant: Merchant, console: Receiver) 
     wait_for(lambda: [e for e in console.named("NOBODY_KNOWS") if e["_tail"] == "tt0000000000000bad"])
 
 
-def test_push_is_tried_again_when_the_console_does_not_say_success(
-    merchant: Merchant, console: Receiver
-) -> None:
+def test_push_is_tried_again_when_the_console_does_not_say_success(merchant: Merchant, console: Receiver) -> None:
     console.reply = b"busy"
     code = merchant.retrieve()
     wait_for(lambda: [e for e in console.named("UPDATE_AUTHORIZED") if e["AuthorizationCode"] == code])
     console.reply = b"success"
-    wait_for(
-        lambda: len([e for e in console.named("UPDATE_AUTHORIZED") if e["AuthorizationCode"] == code]) == 2
-    )
+    wait_for(lambda: len([e for e in console.named("UPDATE_AUTHORIZED") if e["AuthorizationCode"] == code]) == 2)
