@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from urllib.request import Request, urlopen
 
 import click
-import requests
 from flask import Flask, current_app
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,7 +18,7 @@ from sqlalchemy.orm import Session
 from app import accounts, passwords
 from app import operations as core
 from app import setup as setting_up
-from app.models import Door, Industry, Merchant, MiniProgram, Template, ThirdPartyApp, User
+from app.models import Door, Industry, Merchant, MiniProgram, SubjectType, Template, ThirdPartyApp, User
 from app.models.base import utcnow
 from app.operations import onboarding, release, template
 from app.operations.perform import perform
@@ -28,7 +31,7 @@ SANDBOX_APP = {
     "secret": "sandbox-component-secret-0001",
     "token": "sandboxToken01",
     "aes_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
-}
+}  # the sandbox's own, the same in every sandbox: no secret
 INDUSTRIES = ("餐饮美食", "鲜花礼品", "美容美发", "教育培训", "家居装修", "汽车服务", "亲子摄影", "运动健身")
 FULL = (
     ("云溪花坊", "鲜花礼品", "林晓岚", "13800010001", "杭州市西湖区文二路的社区花店，支持当日配送"),
@@ -94,7 +97,7 @@ def demo_data(sandbox_url: str) -> None:
             click.echo(f"{name} {password}")
         session.commit()
         owner_id, merchant_ids = owner.id, [row.id for row in merchants]
-    _fleet(app, sandbox_url.rstrip("/"), owner_id, merchant_ids)
+    _fleet(app, Sandbox(sandbox_url), owner_id, merchant_ids)
 
 
 @click.command("demo-passwords")
@@ -115,8 +118,10 @@ def _merchants(session: Session) -> list[Merchant]:
     rows = []
     for name, trade, contact, phone, remarks in FULL:
         row = Merchant(
-            name=name, industry=industries[trade], contact=contact, remarks=remarks, plan="旗舰版", commission_rate=5
-        )
+            name=name, industry=industries[trade], contact=contact, remarks=remarks, plan="旗舰版", commission_rate=5,
+            subject_type=SubjectType.INDIVIDUAL if name.endswith("面馆") else SubjectType.COMPANY,
+            expires_on=utcnow().date() + timedelta(days=300),
+        )  # fmt: skip
         row.phone, row.phone_hash, row.phone_masked = phone, keyring().fingerprint(phone), mask_phone(phone)
         rows.append(row)
     dice = random.Random(2024)
@@ -136,62 +141,78 @@ def _users(session: Session, merchants: list[Merchant]) -> Iterator[tuple[str, s
         yield name, setting_up.add_user(session, name, "owner", merchant_key=row.key, password=chosen)
 
 
-def _fleet(app: Flask, sandbox: str, owner_id: int, merchant_ids: list[int]) -> None:
-    """Authorise some of the sandbox's mini-programs and take them to different stages."""
+class Sandbox:
+    """The sandbox's control API."""
 
-    def control(path: str, **body: object) -> dict[str, object]:
-        answer = requests.post(f"{sandbox}/_sandbox/api/{path}", json=body, timeout=10)
-        answer.raise_for_status()
-        return dict(answer.json())
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
 
-    _ticket(app, owner_id, control)
-    made = control("apps", count=8)["apps"]
-    appids = [row["appid"] for row in made]  # type: ignore[attr-defined,index]
-    chosen = [*merchant_ids[:5], *merchant_ids[5:8]]
-    for merchant_id, appid in zip(chosen, appids, strict=True):
-        with app_scope(app, PLATFORM, actor=ACTOR.info(Door.CLI)) as session:
-            merchant, owner = session.get_one(Merchant, merchant_id), session.get_one(ThirdPartyApp, owner_id)
-            control(f"apps/{appid}", name=merchant.name[:20])
-            link = onboarding.make_link(session, merchant, owner, actor=ACTOR)
-            back = urlsplit(str(control("consent", link=link.url, appid=appid, permissions=[1, 2, 3])["redirect_url"]))
-        onboarding.complete(app, back.path.rsplit("/", 1)[-1], dict(parse_qsl(back.query))["authorization_code"])
+    def act(self, path: str, **body: Any) -> dict[str, Any]:
+        """POST below /_sandbox/api/; the JSON that comes back."""
+        headers = {"Content-Type": "application/json"}
+        request = Request(f"{self.url}/_sandbox/api/{path}", json.dumps(body).encode(), headers)  # noqa: S310  (ours)
+        with urlopen(request, timeout=10) as answer:  # noqa: S310  (the demo's own sandbox)
+            return dict(json.load(answer))
+
+
+# What becomes of each mini-program, in the order of the merchants: its last stage and the granted permission sets.
+STAGES = (
+    ("live", [1, 2, 3]), ("rejected", [1, 2, 3]), ("auditing", [1, 2, 3]), ("uploaded", [1, 2, 3]),
+    ("approved", [1, 2, 3]), ("live", [1, 2]), ("auditing", [1, 2]), ("authorized", [1]), ("revoked", [1, 2]),
+)  # fmt: skip
+
+
+def _fleet(app: Flask, sandbox: Sandbox, owner_id: int, merchant_ids: list[int]) -> None:
+    """Authorise some of the sandbox's mini-programs, the merchants' way, and take them to different stages."""
+    _ticket(app, owner_id, sandbox)
+    appids = [row["appid"] for row in sandbox.act("apps", count=len(STAGES))["apps"]]
+    for merchant_id, appid, (_, permissions) in zip(merchant_ids, appids, STAGES, strict=False):
+        _authorize(app, sandbox, (owner_id, merchant_id), appid, permissions)
     template.sync(app, owner_id)
-    stages = ("live", "rejected", "auditing", "uploaded", "approved", "live", "auditing")
-    for appid, stage in zip(appids, stages, strict=False):
-        _take_to(app, appid, stage, control)
+    for appid, (stage, _) in zip(appids, STAGES, strict=True):
+        _take_to(app, sandbox, appid, stage)
 
 
-def _ticket(app: Flask, owner_id: int, control: object) -> None:
+def _ticket(app: Flask, owner_id: int, sandbox: Sandbox) -> None:
     with app_scope(app, PLATFORM) as session:
         owner = session.get_one(ThirdPartyApp, owner_id)
-        tickets = control("ticket", appid=owner.appid)["tickets"]  # type: ignore[operator]
-        owner.ticket, owner.ticket_at = tickets[owner.appid], utcnow()
+        owner.ticket, owner.ticket_at = sandbox.act("ticket", appid=owner.appid)["tickets"][owner.appid], utcnow()
         session.commit()
 
 
-def _take_to(app: Flask, appid: str, stage: str, control: object) -> None:
+def _authorize(app: Flask, sandbox: Sandbox, ids: tuple[int, int], appid: str, permissions: list[int]) -> None:
+    """Link, consent, and the merchant's return."""
+    with app_scope(app, PLATFORM, actor=ACTOR.info(Door.CLI)) as session:
+        owner, merchant = session.get_one(ThirdPartyApp, ids[0]), session.get_one(Merchant, ids[1])
+        sandbox.act(f"apps/{appid}", name=merchant.name[:20])
+        link = onboarding.make_link(session, merchant, owner, actor=ACTOR)
+        back = urlsplit(sandbox.act("consent", link=link.url, appid=appid, permissions=permissions)["redirect_url"])
+    onboarding.complete(app, back.path.rsplit("/", 1)[-1], dict(parse_qsl(back.query))["authorization_code"])
+
+
+def _take_to(app: Flask, sandbox: Sandbox, appid: str, stage: str) -> None:
+    if stage == "authorized":
+        return
+    if stage == "revoked":
+        sandbox.act("revoke", appid=appid)
+        onboarding.revoke(app, appid, "商户取消授权")
+        return
     with app_scope(app, PLATFORM) as session:
-        newest = session.scalars(select(Template.template_id).order_by(Template.id.desc())).first()
-    params = {"template_id": newest or "", "version": "1.0.0", "description": "首个版本：店铺主页与商品展示"}
-    row_id = _operate(app, "upload_code", appid, params)
-    if stage == "uploaded":
+        newest = session.scalars(select(Template.template_id).order_by(Template.id.desc())).first() or ""
+    description = "首个版本：店铺主页与商品展示"
+    row_id = _operate(app, "upload_code", appid, template_id=newest, version="1.0.0", description=description)
+    if stage != "uploaded":
+        _operate(app, "submit_audit", appid, note="演示账号，无需登录即可浏览")
+    if stage in {"uploaded", "auditing"}:
         return
-    _operate(app, "submit_audit", appid, {"note": "演示账号，无需登录即可浏览"})
-    if stage == "auditing":
-        return
-    verdict = "reject" if stage == "rejected" else "approve"
-    control(
-        "audit",
-        appid=appid,
-        verdict=verdict,
-        reason="首页存在空白区域，请补充内容后重新提交" if verdict == "reject" else "",
-    )  # type: ignore[operator]
+    reason = "首页存在空白区域，请补充内容后重新提交" if stage == "rejected" else ""
+    sandbox.act("audit", appid=appid, verdict="reject" if reason else "approve", reason=reason)
     release.sync(app, row_id)
     if stage == "live":
-        _operate(app, "release", appid, {})
+        _operate(app, "release", appid)
 
 
-def _operate(app: Flask, name: str, appid: str, params: dict[str, str]) -> int:
+def _operate(app: Flask, name: str, appid: str, **params: str) -> int:
     """One operation, performed here or by a worker of the running console; the mini-program's id."""
     with app_scope(app, PLATFORM, actor=ACTOR.info(Door.CLI)) as session:
         row = session.scalars(select(MiniProgram).where(MiniProgram.appid == appid)).one()

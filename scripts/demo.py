@@ -1,11 +1,13 @@
 """`make demo`: sandbox and console on loopback, with data at the first start; Ctrl-C stops both.
 
-Only the standard library is used before the virtual environment is known to be there.
+The database and the keys are the demo's own, under var/; `.env` may tune the rest and is checked first.
 """
 
 from __future__ import annotations
 
 import base64
+import ctypes
+import fcntl
 import os
 import secrets
 import signal
@@ -16,20 +18,37 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import NoReturn
+
+from dotenv.parser import parse_stream
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from config import Config, SettingError  # noqa: E402  (after the path)
+
 VAR = ROOT / "var"
+READY = VAR / "demo.ready"  # written when the first start's data is complete
 READY_SECONDS = 60
+PARENT = os.getppid()
+# What the demo decides itself, so that it can never touch an installation that .env describes.
+OWN = frozenset(
+    {
+        "BIND", "DATABASE_URL", "DATA_KEYS", "DEMO", "DOUYIN_MICROAPP_URL", "DOUYIN_OPEN_URL", "DOUYIN_TOUTIAO_URL",
+        "DOUZHOU_ENV", "EMBEDDED", "INDEX_KEY", "PROXY_HOPS", "PUBLIC_URL", "REDIS_URL", "SANDBOX_URL", "SECRET_KEY",
+        "STORAGE_URL", "TESTING", "TRUSTED_HOSTS", "WEB_WORKERS",
+    }
+)  # fmt: skip
 
 
-def stop(sentence: str) -> None:
+def stop(sentence: str) -> NoReturn:
     """End with one sentence that says what to do."""
     sys.exit(sentence)
 
 
 def port_of(name: str, default: int) -> int:
     raw = os.environ.get(name, str(default))
-    if not raw.isdigit() or not 1 <= int(raw) <= 65535:
+    if not raw.isdecimal() or not 1 <= int(raw) <= 65535:
         stop(f"{name} 应为 1 到 65535 的端口号（must be a port number），现在是 {raw!r}。")
     port = int(raw)
     with socket.socket() as probe:
@@ -37,26 +56,70 @@ def port_of(name: str, default: int) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            stop(f"端口 {port} 已被占用（port in use）：请换一个，例如 make demo {name}={port + 100}。")
+            other = port + 100 if port < 65000 else port - 100
+            stop(f"端口 {port} 已被占用（port in use）：请换一个，例如 make demo {name}={other}。")
     return port
 
 
-def new_key() -> str:
-    return base64.b64encode(secrets.token_bytes(32)).decode()
+def lock() -> int:
+    """One demo at a time in this folder: its database serves one process. The open file holds the lock."""
+    held = os.open(VAR / "demo.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stop("这个目录的演示已在运行（already running）：请先用 Ctrl-C 停止它。")
+    return held
+
+
+def keys() -> dict[str, str]:
+    """The demo's own keys, made once and kept under var/."""
+    path = VAR / "demo.env"
+    if not path.exists():
+        data, index = (base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2))
+        lines = [f"SECRET_KEY={secrets.token_urlsafe(48)}", f"DATA_KEYS=k1:{data}", f"INDEX_KEY={index}"]
+        path.touch(mode=0o600)
+        path.write_text("\n".join(lines) + "\n")
+    return dict(line.split("=", 1) for line in path.read_text().split())
+
+
+def dotenv() -> dict[str, str]:
+    """What `.env` sets, blanks left out; stops where a line cannot be read."""
+    path = ROOT / ".env"
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8") as file:
+        bindings = list(parse_stream(file))
+    for found in bindings:
+        if found.error:
+            stop(f".env 第 {found.original.line} 行无法读懂（cannot be read）：每行应为 名称=值，请修改 .env。")
+    return {found.key: found.value for found in bindings if found.key and found.value}
+
+
+def check(given: dict[str, str]) -> None:
+    """Stop on a setting of `.env` or the environment that the product could not be started with."""
+    try:
+        Config({**keys(), **given})
+        if given.keys() & {"DATA_KEYS", "INDEX_KEY"}:
+            from app.secrets import KeyRing  # noqa: PLC0415  (slow, and rarely needed)
+
+            found = {**keys(), **given}
+            KeyRing(found["DATA_KEYS"], found["INDEX_KEY"])
+    except SettingError as error:
+        stop(f"演示无法启动（cannot start）：{error}")
+    except Exception as error:
+        if type(error).__name__ != "KeyRingError":
+            raise
+        stop(f"演示无法启动（cannot start）：{error}")
 
 
 def settings(port: int, sandbox_port: int) -> dict[str, str]:
-    """The demo's own settings: keys made once and kept under var/, addresses as given now."""
-    VAR.mkdir(exist_ok=True)
-    path = VAR / "demo.env"
-    if not path.exists():
-        lines = [f"SECRET_KEY={secrets.token_urlsafe(48)}", f"DATA_KEYS=k1:{new_key()}", f"INDEX_KEY={new_key()}"]
-        path.touch(mode=0o600)
-        path.write_text("\n".join(lines) + "\n")
+    """The children's environment: the demo's own settings over `.env` and ours."""
+    given = {**dotenv(), **os.environ}
     sandbox = f"http://127.0.0.1:{sandbox_port}"
     return {
-        **{name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}},
-        "DOUZHOU_ENV": str(path),
+        **{name: value for name, value in given.items() if name not in OWN},
+        **keys(),
+        "DOUZHOU_ENV": os.devnull,
         "DEMO": "1",
         "EMBEDDED": "1",
         "DATABASE_URL": f"sqlite:///{VAR / 'demo.db'}",
@@ -85,37 +148,56 @@ def wait_until(url: str, process: subprocess.Popen[bytes], what: str) -> None:
 
 
 def flask(env: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flask", "--app", "run", *arguments],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "flask", "--app", "run", *arguments]
+    done = subprocess.run(command, check=False, cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"{arguments[0]} 失败")
+        said = done.stderr.strip().splitlines() or [f"flask {arguments[0]} 失败（failed）"]
+        raise RuntimeError(said[-1])
     return done.stdout.strip()
 
 
+def _die_with_us() -> None:
+    """In the child, Linux only: end even when we are killed with no time to end it."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 def start(*command: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """A child in a group of its own, so that Ctrl-C reaches it by us alone and in order."""
-    return subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=env, start_new_session=True)
+    """A child in a session of its own, so that Ctrl-C reaches it by us alone and in order."""
+    prepare = _die_with_us if sys.platform == "linux" else None
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=ROOT, env=env, start_new_session=True, preexec_fn=prepare  # noqa: PLW1509
+    )  # fmt: skip
+
+
+def clear_half_made() -> None:
+    """A first start that did not come to its end left data without known passwords: begin again."""
+    for path in (*VAR.glob("demo.db*"), *VAR.glob("sandbox.json*")):
+        path.unlink()
 
 
 def run(port: int, sandbox_port: int, children: list[subprocess.Popen[bytes]]) -> None:
     env = settings(port, sandbox_port)
-    children.append(
-        start(
-            "sandbox", "--port", str(sandbox_port), "--console", env["PUBLIC_URL"], "--state",
-            str(VAR / "sandbox.json"), env=env,
-        )
-    )  # fmt: skip
+    first = not READY.exists()
+    if first:
+        clear_half_made()
+    state = str(VAR / "sandbox.json")
+    address = ("--port", str(sandbox_port), "--console", env["PUBLIC_URL"], "--state", state)
+    children.append(start("sandbox", *address, env=env))
     flask(env, "setup")
     wait_until(f"{env['SANDBOX_URL']}/_sandbox/api/state", children[0], "沙箱")
-    accounts = flask(env, "demo-data", "--sandbox", env["SANDBOX_URL"])
+    accounts = flask(env, "demo-data", "--sandbox", env["SANDBOX_URL"]) if first else ""
     children.append(start("gunicorn", "-c", "gunicorn.conf.py", "run:app", env=env))
     wait_until(f"{env['PUBLIC_URL']}/healthz", children[1], "控制台")
+    announce(env, accounts)
+    READY.touch()
+    while all(child.poll() is None for child in children):
+        if os.getppid() != PARENT:
+            raise KeyboardInterrupt  # make was killed
+        time.sleep(0.5)
+    raise RuntimeError("有一个进程意外退出（a process ended）：原因见上面的输出。")
+
+
+def announce(env: dict[str, str], accounts: str) -> None:
     print(
         f"\n抖舟演示已就绪（ready）\n  控制台 console  {env['PUBLIC_URL']}\n"
         f"  沙箱   sandbox  {env['SANDBOX_URL']}/_sandbox/\n"
@@ -126,13 +208,12 @@ def run(port: int, sandbox_port: int, children: list[subprocess.Popen[bytes]]) -
     else:
         print("账号沿用上次的密码；忘记时运行 make demo-passwords（new passwords）。")
     print("按 Ctrl-C 停止（stop）。", flush=True)
-    while all(child.poll() is None for child in children):
-        time.sleep(0.5)
-    raise RuntimeError("有一个进程意外退出（a process ended）：原因见上面的输出。")
 
 
 def finish(children: list[subprocess.Popen[bytes]]) -> None:
-    """Stop what was started, console first, by pid; kill what does not go."""
+    """Stop what was started, console first, by pid; kill what does not go. Not to be interrupted."""
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
     for child in reversed(children):
         if child.poll() is None:
             child.terminate()
@@ -147,13 +228,27 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, interrupt)
-    if sys.argv[1:] == ["passwords"]:
+def new_passwords() -> int:
+    if not READY.exists():
+        stop("还没有演示数据（no demo data yet）：请先运行 make demo。")
+    try:
         print(flask(settings(8080, 8090), "demo-passwords"))
-        return 0
+    except RuntimeError as problem:
+        stop(str(problem))
+    return 0
+
+
+def main() -> int:
+    if sys.argv[1:] == ["passwords"]:
+        return new_passwords()
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's background job ignores it
+        signal.signal(name, interrupt)
+    VAR.mkdir(exist_ok=True)
+    check({**dotenv(), **os.environ})
     port, sandbox_port = port_of("PORT", 8080), port_of("SANDBOX_PORT", 8090)
-    children: list[subprocess.Popen[bytes]] = []
+    if port == sandbox_port:
+        stop("PORT 与 SANDBOX_PORT 不能相同（must differ）：请改其中一个。")
+    held, children = lock(), list[subprocess.Popen[bytes]]()
     try:
         run(port, sandbox_port, children)
     except KeyboardInterrupt:
@@ -163,6 +258,7 @@ def main() -> int:
         return 1
     finally:
         finish(children)
+        os.close(held)
     return 0
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from flask import g, has_request_context
 from flask_appbuilder import AppBuilder
 from flask_appbuilder.api import ModelRestApi
 from flask_appbuilder.models.sqla.interface import SQLAInterface
@@ -15,6 +18,20 @@ class ReadApi(ModelRestApi):
     allow_browser_login = False
     include_route_methods = {"get_list", "get"}
     max_page_size = 100
+
+    @property
+    def _filters(self) -> Any:
+        """A request's own filters: FAB keeps one object per view, which parallel requests would mix."""
+        if not has_request_context():
+            return self.datamodel.get_filters(self.search_columns)
+        held = g.setdefault("api_filters", {})
+        if type(self) not in held:
+            held[type(self)] = self.datamodel.get_filters(self.search_columns)
+        return held[type(self)]
+
+    @_filters.setter
+    def _filters(self, _value: Any) -> None:
+        """FAB sets its shared object while the view is made; it is not used."""
 
 
 class MerchantApi(ReadApi):

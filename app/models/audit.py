@@ -19,7 +19,7 @@ QUIET_COLUMNS = frozenset(
     {
         "changed_at", "created_at", "row_version", "poll_at", "synced_at", "info_at", "info", "ticket_at",
         "ticket_sealed", "refresh_expires_at", "last_login", "login_count", "fail_login_count", "row_uid",
-        "changed_on", "created_on", "fault_at", "phone_hash", "audit_ctime", "credential_generation",
+        "changed_on", "created_on", "url", "fault_at", "phone_hash", "audit_ctime", "credential_generation",
     }
 )  # fmt: skip
 PERSONAL_COLUMNS = frozenset({"phone_masked", "contact", "email", "first_name", "last_name"})

@@ -120,4 +120,4 @@ def in_use(session: Session) -> dict[str, int]:
         .where(MiniProgram.live_template_id != "")
         .group_by(MiniProgram.live_template_id)
     )
-    return dict(session.execute(statement).tuples())
+    return {template_id: count for template_id, count in session.execute(statement)}  # noqa: C416  (dict() asks a Result for keys)

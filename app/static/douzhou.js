@@ -103,6 +103,10 @@
       window.jQuery(this).select2({
         ajax: { url: this.dataset.url, dataType: 'json', delay: 200, data: function (asked) { return { q: asked.term || '' }; } },
         placeholder: this.dataset.hint, allowClear: true, theme: 'bootstrap', width: '100%', language: words
+      }).on('select2:open', function () {
+        // Select2 4.0 with jQuery 3.6 does not focus its search box by itself.
+        var box = document.querySelector('.select2-container--open .select2-search__field');
+        if (box) { box.setAttribute('aria-label', '搜索'); box.focus(); }
       });
     });
   }

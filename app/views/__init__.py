@@ -12,7 +12,7 @@ from app.views.cells import clock, local_time, shown, state
 from app.views.choices import ChoicesView
 from app.views.merchant import AuthorizationView, IndustryView, MerchantView
 from app.views.mini_program import MiniProgramView, MyMiniProgramView, UnclaimedMiniProgramView
-from app.views.operate import BatchView, OperateView, operation_title
+from app.views.operate import BatchView, OperateView, operation_title, page_for
 from app.views.records import (
     ApiCallView,
     AuditEntryView,
@@ -66,7 +66,7 @@ def register(appbuilder: Any) -> None:
         appbuilder.add_view_no_menu(view)
     app = current_app
     app.jinja_env.filters.update(clock=clock, local_time=local_time, shown=shown, state=state)
-    app.jinja_env.globals.update(acting=acting, operation_title=operation_title)
+    app.jinja_env.globals.update(acting=acting, operation_title=operation_title, page_for=page_for)
 
 
 __all__ = ["register"]

@@ -87,12 +87,17 @@ class LoginView(AuthDBView):
         return redirect(url_for("LoginView.login"))
 
 
+OLD, NEW = {"autocomplete": "current-password"}, {"autocomplete": "new-password"}
+
+
 class PasswordForm(FlaskForm):
     old_password = PasswordField(
-        "当前密码", render_kw={"autocomplete": "current-password"}, validators=[required("当前密码"), Length(max=LONGEST)])
-    password = PasswordField("新密码", description=RULE, validators=[required("新密码")])
+        "当前密码", render_kw=OLD, validators=[required("当前密码"), Length(max=LONGEST)]
+    )
+    password = PasswordField("新密码", render_kw=NEW, description=RULE, validators=[required("新密码")])
     again = PasswordField(
         "再输入一次新密码",
+        render_kw=NEW,
         validators=[InputRequired("请再输入一次新密码"), EqualTo("password", "两次输入的新密码不一致")],
     )
 

@@ -115,8 +115,8 @@ class ConsoleView(ModelView):
     def choices_url(self, column: str) -> str:
         return url_for("ChoicesView.choices", view=self.endpoint, column=column)
 
-    def row_links(self, row: Any) -> Links:
-        """(text, address) of the buttons of a row besides show, edit and delete."""
+    def row_links(self, row: Any) -> Any:
+        """(text, address[, dangerous]) of the buttons of a row besides show, edit and delete."""
         return []
 
     def page_links(self) -> Links:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_type_hints
 
 from flask_wtf import FlaskForm
@@ -16,6 +16,7 @@ from wtforms import (
     HiddenField,
     IntegerField,
     PasswordField,
+    SelectChoice,
     SelectField,
     StringField,
     TextAreaField,
@@ -73,11 +74,17 @@ class RowSelect(Field):
         return (str(self.data.id), str(self.data)) if self.data is not None else None
 
 
-def _nullable_enum(kind: State, blank: str) -> dict[str, Any]:
+def options(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
+    """Choices of a select field from (value, text)."""
+    return [SelectChoice(value, text) for value, text in pairs]
+
+
+def _enum_options(kind: State) -> dict[str, Any]:
     words = WORDS[kind.enum]
-    choices = [(str(value), words[value]) for value in kind.enum]
-    blanks = [("", blank)] if blank else []
-    return {"choices": blanks + choices, "coerce": lambda text: kind.enum(text) if text else None}
+    return {
+        "choices": options((str(value), words[value]) for value in kind.enum),
+        "coerce": lambda text: kind.enum(text) if text else None,
+    }
 
 
 def column_field(model: type[Any], name: str, label: str, help_text: str) -> Field:
@@ -87,7 +94,7 @@ def column_field(model: type[Any], name: str, label: str, help_text: str) -> Fie
     needed = not column.nullable and column.default is None
     rules: list[Any] = [required(label)] if needed else [Optional()]
     if isinstance(kind, State):
-        return SelectField(**common, validators=rules[:1] if needed else [], **_nullable_enum(kind, ""))
+        return SelectField(**common, validators=rules[:1] if needed else [], **_enum_options(kind))
     if isinstance(kind, Boolean):
         return BooleanField(**common)
     if isinstance(kind, Date):
@@ -157,7 +164,7 @@ def _param_field(item: dataclasses.Field[Any], hint: Any, choices: Mapping[str, 
     common["validators"] = [required(label)] if needed else []
     if item.name in choices:
         blank = [] if needed else [("", "请选择")]
-        return SelectField(**common, choices=blank + choices[item.name], validate_choice=False)
+        return SelectField(**common, choices=options(blank + choices[item.name]), validate_choice=False)
     if hint is bool:
         return BooleanField(**common)
     if hint is int:

@@ -169,8 +169,6 @@ class _MiniProgramPages(OperationActions, ConsoleView):
             "versions": versions,
             "runs": latest(OperationRun, 15),
             "token": token_cell(row),
-            "version_url": lambda version: page_for("version", version.id),
-            "run_link": lambda run: page_for("operation_run", run.id),
         }
 
 

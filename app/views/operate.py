@@ -57,8 +57,8 @@ class OperationActions:
         target = self.target_id(row)
         return [(op.title, operate_url(op.name, target), op.danger) for op in self.offered()]
 
-    def row_links(self, row: Any) -> list[tuple[str, str]]:
-        return [(title, url) for title, url, _danger in self.operation_links(row)]
+    def row_links(self, row: Any) -> Any:
+        return self.operation_links(row)
 
 
 def may_operate(name: str) -> bool:
@@ -212,7 +212,8 @@ class OperateView(BaseView):
         db.session.rollback()  # a new look: the worker wrote in a transaction of its own
         run = db.session.get_one(OperationRun, run_id)
         if not run.is_over:
-            return redirect(run_url(run_id))
+            flash(outcome_words(run), "info")
+            return redirect(page_for("operation_run", run_id) or page)  # a merchant has no page of runs
         flash(outcome_words(run), "success" if run.state == RunState.SUCCEEDED else "danger")
         return redirect(page)
 

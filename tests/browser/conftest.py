@@ -1,0 +1,183 @@
+"""A browser, and the whole system as it is run: sandbox, gunicorn with its embedded jobs, a database of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+
+from tests.conftest import COMPONENT, PASSWORD, ROOT, SandboxServer, free_port, test_environment
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+READY_SECONDS = 60
+expect.set_options(timeout=10_000)
+
+
+def browser_path(playwright: Playwright) -> str | None:
+    """The system's Chromium, or the one that `playwright install` fetched."""
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    own = playwright.chromium.executable_path
+    return found or (own if own and Path(own).exists() else None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        path = browser_path(playwright)
+        if path is None:
+            missing = f"没有找到浏览器（no browser）：{'、'.join(NAMES)}，也没有 playwright install chromium 的"
+            if os.environ.get("REQUIRE_BROWSER") == "1":
+                pytest.fail(missing)
+            pytest.skip(missing)
+        shown = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield shown
+        shown.close()
+
+
+class System:
+    """The running console and sandbox."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.database = folder / "browser.db"
+        self.sandbox = SandboxServer(free_port(), "--audit-seconds", "3", "--console", self.url)
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.environment = {
+            **kept,
+            **test_environment(f"sqlite:///{self.database}", self.sandbox.url),
+            "DOUZHOU_ENV": "/nonexistent",
+            "PUBLIC_URL": self.url,
+            "BIND": self.url.removeprefix("http://"),
+            "WEB_WORKERS": "1",
+            "EMBEDDED": "1",
+            "LOG_LEVEL": "ERROR",
+        }
+        self.console: subprocess.Popen[bytes] | None = None
+
+    def flask(self, *arguments: str, given: str = "") -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "run", *arguments],
+            cwd=ROOT, env=self.environment, input=given, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def start(self) -> None:
+        """As docs/deploy says: set up, add the third-party app and a user, start the one web process."""
+        self.sandbox.post("settings", rollback_seconds=0)
+        self.flask("setup")
+        secrets = {name: COMPONENT[name] for name in ("secret", "token", "aes_key")}
+        self.flask("thirdparty", "add", "--appid", COMPONENT["appid"], "--name", "测试应用", "--secret-stdin",
+                   given=json.dumps(secrets))  # fmt: skip
+        self.flask("user", "add", "boss", "--role", "platform_admin", "--password-stdin", given=PASSWORD)
+        with (self.folder / "console.log").open("wb") as log:
+            self.console = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "run:app"],
+                cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self._wait(lambda: requests.get(f"{self.url}/healthz", timeout=2).status_code == 200)
+        self.sandbox.post("ticket", appid=COMPONENT["appid"])
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            assert self.console is not None and self.console.poll() is None, self.log()
+            try:
+                if ready():
+                    return
+            except requests.RequestException:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"控制台没有就绪：{self.log()}")
+
+    def log(self) -> str:
+        return (self.folder / "console.log").read_text(errors="replace")[-3000:]
+
+    def new_app(self, name: str) -> str:
+        """A mini-program of the sandbox that nobody has authorised."""
+        return str(self.sandbox.post("apps", count=1, name=name)["apps"][0]["appid"])
+
+    def execute(self, statement: str, *values: Any) -> None:
+        """Change the database from outside: what only the passing of time would do."""
+        connection = sqlite3.connect(self.database, timeout=30)
+        with connection:
+            connection.execute(statement, values)
+        connection.close()
+
+    def stop(self) -> None:
+        if self.console is not None and self.console.poll() is None:
+            self.console.terminate()
+            self.console.wait(30)
+        self.sandbox.stop()
+
+
+@pytest.fixture(scope="module")
+def system(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    running = System(tmp_path_factory.mktemp("system"))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+class Watch:
+    """What a page complains about: script errors, refused content (CSP), failed files, requests to other hosts."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.complaints: list[str] = []
+        context.on("page", self._follow)
+
+    def _follow(self, page: Page) -> None:
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
+        page.on("response", self._answered)
+        page.on("request", self._asked)
+
+    def _said(self, message: Any) -> None:
+        # A page that is itself a 404 or 422 is reported as a failed load; the files below it are looked at apart.
+        if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _answered(self, response: Any) -> None:
+        if response.status >= 500 or (response.status >= 400 and response.request.resource_type != "document"):
+            self.complaints.append(f"{response.status} {response.url}")
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            self.complaints.append(f"another host: {request.url}")
+
+
+@pytest.fixture
+def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """`open_page(width=375)`: a page of a new browser session in Chinese; its complaints fail the test."""
+    opened: list[tuple[BrowserContext, Watch]] = []
+
+    def make(*, width: int = 1366, height: int = 850) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, locale="zh-CN", timezone_id="Asia/Shanghai"
+        )
+        context.set_default_timeout(10_000)
+        opened.append((context, Watch(context)))
+        return context.new_page()
+
+    yield make
+    complaints = []
+    for context, watch in opened:
+        for number, page in enumerate(context.pages):
+            page.screenshot(path=tmp_path / f"last-{number}.png")
+        context.close()
+        complaints += watch.complaints
+    assert not complaints, "\n".join(complaints)

@@ -1,0 +1,136 @@
+"""What a person does in the console, one function a deed."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import System
+from tests.conftest import PASSWORD
+
+
+def log_in(page: Page, system: System, name: str = "boss", password: str = PASSWORD) -> None:
+    page.goto(f"{system.url}/login/")
+    page.fill("[name=username]", name)
+    page.fill("[name=password]", password)
+    page.click("text=登录 >> nth=-1")
+    page.wait_for_url(lambda url: "/login" not in url)
+
+
+def pick(page: Page, name: str, text: str) -> None:
+    """Choose a related row: type, wait for the answer, take it."""
+    page.click(f"#{name} + .select2-container")
+    page.fill(".select2-search__field", text)
+    page.click(f".select2-results__option:has-text('{text}')")
+
+
+def save(page: Page) -> None:
+    page.click(".form-buttons [type=submit]")
+
+
+def add_industry(page: Page, system: System, name: str) -> None:
+    page.goto(f"{system.url}/industryview/add")
+    page.fill("[name=name]", name)
+    save(page)
+    expect(page.locator(".notice-success")).to_contain_text(f"已新建行业「{name}」")
+
+
+def add_merchant(page: Page, system: System, name: str, industry: str) -> int:
+    """The number of the new merchant."""
+    page.goto(f"{system.url}/merchantview/add")
+    page.fill("[name=name]", name)
+    pick(page, "industry", industry)
+    save(page)
+    expect(page.locator(".notice-success")).to_contain_text(f"已新建商户「{name}」")
+    return number_in(page.url)
+
+
+def number_in(url: str) -> int:
+    found = re.search(r"/show/(\d+)", url)
+    assert found, url
+    return int(found[1])
+
+
+def make_link(page: Page, system: System, merchant_id: int) -> str:
+    """A new authorisation link, from the merchant's page; the console then shows it."""
+    page.goto(f"{system.url}/merchantview/show/{merchant_id}")
+    page.click("a.btn:has-text('授权链接')")
+    save(page)
+    expect(page.locator(".share-code svg")).to_be_visible()
+    return page.input_value("[aria-label=授权链接]")
+
+
+def consent(page: Page, link: str, appid: str, *permissions: str) -> None:
+    """Give a mini-program on the sandbox's page, with exactly these permission sets; the browser is sent back."""
+    page.goto(link)
+    page.fill("[name=q]", appid)
+    page.click("text=搜索 >> nth=-1")
+    page.check(f"[name=appid][value={appid}]")
+    for box in page.locator("[name=permissions]").all():
+        box.set_checked(box.get_attribute("value") in permissions)
+    page.click("text=确认授权")
+
+
+def authorize(page: Page, system: System, merchant_id: int, name: str) -> str:
+    """A new mini-program, given to a merchant; its appid."""
+    appid = system.new_app(name)
+    consent(page, make_link(page, system, merchant_id), appid, "1", "2")
+    expect(page.locator("h1")).to_have_text("授权成功")
+    return appid
+
+
+def open_app(page: Page, system: System, appid: str) -> None:
+    page.goto(f"{system.url}/miniprogramview/list/?q={appid}")
+    page.click("td.cell-name a")
+    expect(page.locator("h1")).to_be_visible()
+
+
+def operate(page: Page, title: str, **given: str) -> None:
+    """An operation from the page's menu: open, fill, confirm."""
+    page.click("details.menu summary:has-text('操作')")
+    page.click(f".menu-items a:has-text('{title}')")
+    expect(page.locator("h1")).to_have_text(title)
+    for name, value in given.items():
+        page.fill(f"[name={name}]", value)
+    confirm(page, title)
+
+
+def confirm(page: Page, title: str) -> None:
+    page.click(f"button:has-text('确认{title}')")
+
+
+def wait_for(page: Page, text: str, *, inside: str = "main", seconds: float = 25) -> None:
+    """Look again until the page says it."""
+    deadline = time.monotonic() + seconds
+    while text not in page.inner_text(inside) and time.monotonic() < deadline:
+        time.sleep(0.5)
+        page.reload()
+    expect(page.locator(inside)).to_contain_text(text)
+
+
+def stages(page: Page) -> dict[str, str]:
+    """授权, 上传, 审核, 上线 of a mini-program's page."""
+    found: list[Any] = page.locator(".step").all()
+    return {step.locator("b").inner_text(): step.locator("span").last.inner_text() for step in found}
+
+
+def sync_templates(page: Page, system: System) -> None:
+    page.goto(f"{system.url}/jobs/")
+    row = page.locator("tr", has_text="同步模板")
+    row.locator("button").click()
+    expect(page.locator(".notice").first).to_be_visible()
+
+
+def too_wide(page: Page) -> str:
+    """Whatever makes the page scroll sideways; empty when nothing does."""
+    return page.evaluate("""() => {
+        const wide = document.documentElement.scrollWidth;
+        if (wide <= window.innerWidth) return '';
+        const culprits = [...document.querySelectorAll('main *')]
+            .filter(element => element.getBoundingClientRect().right > window.innerWidth + 1)
+            .slice(0, 5).map(element => element.tagName + '.' + element.className);
+        return wide + ' ' + culprits.join(' ');
+    }""")
