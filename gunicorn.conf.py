@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import sys
+from pathlib import Path
 from typing import Any
 
-bind = os.environ.get("BIND", "127.0.0.1:8080")
-workers = int(os.environ.get("WEB_WORKERS", "1"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from config import environment  # noqa: E402  (after the path: gunicorn reads this file before it adds the project)
+
+_env = environment()
+bind = _env.get("BIND") or "127.0.0.1:8080"
+workers = int(_env.get("WEB_WORKERS") or "1")
 worker_class = "gthread"
-threads = int(os.environ.get("WEB_THREADS", "16"))
+threads = int(_env.get("WEB_THREADS") or "16")
 timeout = 60
 graceful_timeout = 15
 keepalive = 5
@@ -18,14 +24,22 @@ loglevel = "warning"
 _stoppers: list[Any] = []
 
 
+def on_starting(_server: Any) -> None:
+    """SQLite and embedded jobs live in one process: say so instead of starting a second one."""
+    embedded = _env.get("EMBEDDED", "").strip().lower() in {"1", "true", "yes", "on"}
+    sqlite = (_env.get("DATABASE_URL") or "sqlite").startswith("sqlite")
+    if workers != 1 and (embedded or sqlite):
+        why = "EMBEDDED=1" if embedded else "SQLite"
+        sys.exit(f"{why} 只能配合一个 web 进程（needs WEB_WORKERS=1）：请修改 .env。")
+
+
 def post_worker_init(worker: Any) -> None:
     """Small installations and the demo: scheduler and workers live in the one web process."""
-    if os.environ.get("EMBEDDED", "").lower() in {"1", "true", "yes", "on"}:
-        if workers != 1:
-            raise SystemExit("EMBEDDED=1 只能配合一个 web 进程（WEB_WORKERS=1）：请修改设置。")
+    app = worker.app.callable
+    if app.config["EMBEDDED"]:
         from app.jobs import start_embedded  # noqa: PLC0415  (only in the worker, after the fork)
 
-        _stoppers.append(start_embedded(worker.app.callable))
+        _stoppers.append(start_embedded(app))
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -12,16 +13,24 @@ import structlog
 from app.redaction import redact, redact_value
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+
+
 class RedactingFilter(logging.Filter):
     """Masks tokens, secrets and phones in every record, its arguments and its traceback included."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), ()
+        record.msg, record.args = _one_line(redact(record.getMessage())), ()
         if record.exc_info and not record.exc_text:
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
         if record.stack_info:
             record.stack_info = redact(record.stack_info)
         return True
+
+
+def _one_line(text: str) -> str:
+    """Control characters escaped: an address may hold a line break, which would begin a forged line."""
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def _redact_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

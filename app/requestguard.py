@@ -12,10 +12,12 @@ from flask import Flask, abort, current_app, request
 
 from app.headers import bad_request
 
-KEY = re.compile(r"\d{1,18}")
+KEY = re.compile(r"[0-9]{1,10}")
+GREATEST_KEY = 2**31 - 1  # PostgreSQL refuses to look for more in an INTEGER column
 NUMBER = re.compile(r"\d{1,7}")
 LONGEST_QUERY = 8000
 FILTER = re.compile(r"_flt_(\d)_(.+)")
+LISTS = frozenset({"in", "nin"})  # operators whose value would be a list
 RAW = ("/douyin/callback/", "/static/")  # signed bodies, taken as they come; files
 
 
@@ -26,12 +28,17 @@ def check() -> None:
     if len(request.query_string) > LONGEST_QUERY:
         raise bad_request("地址太长。")
     _check_texts([request.path, *_pairs(request.args)])
-    pk = (request.view_args or {}).get("pk")
-    if pk is not None and not KEY.fullmatch(str(pk)):
-        abort(404)  # what is no number is no row's
+    for name, value in (request.view_args or {}).items():
+        if (name == "pk" or isinstance(value, int)) and not is_key(value):
+            abort(404)  # what is no number is no row's
     _check_list_arguments()
     if request.method in {"POST", "PUT", "PATCH", "DELETE"}:
         _check_body()
+
+
+def is_key(value: Any) -> bool:
+    """Whether a value from an address can be a row's number."""
+    return bool(KEY.fullmatch(str(value))) and int(value) <= GREATEST_KEY
 
 
 def _pairs(values: Any) -> Iterable[str]:
@@ -152,7 +159,7 @@ def _check_rest_filter(item: Any) -> None:
 def _check_rest_operator(view: Any, column: str, operator: str) -> None:
     """FAB leaves out a condition it does not know and answers with every row."""
     offered = view.datamodel.get_filters(view.search_columns).get_search_filters().get(column, ())
-    if operator not in {kind.arg_name for kind in offered}:
+    if operator not in {kind.arg_name for kind in offered} - LISTS:
         raise bad_request(f"{column[:64]} 没有 {operator[:16]} 这个条件。")
 
 

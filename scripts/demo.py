@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from config import Config, SettingError  # noqa: E402  (after the path)
 
 VAR = ROOT / "var"
+OWN_FILE = VAR / "demo.env"
 READY = VAR / "demo.ready"  # written when the first start's data is complete
 READY_SECONDS = 60
 PARENT = os.getppid()
@@ -73,13 +74,11 @@ def lock() -> int:
 
 def keys() -> dict[str, str]:
     """The demo's own keys, made once and kept under var/."""
-    path = VAR / "demo.env"
-    if not path.exists():
-        data, index = (base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2))
-        lines = [f"SECRET_KEY={secrets.token_urlsafe(48)}", f"DATA_KEYS=k1:{data}", f"INDEX_KEY={index}"]
-        path.touch(mode=0o600)
-        path.write_text("\n".join(lines) + "\n")
-    return dict(line.split("=", 1) for line in path.read_text().split())
+    stored = dict(line.split("=", 1) for line in OWN_FILE.read_text().splitlines()) if OWN_FILE.exists() else {}
+    if "INDEX_KEY" in stored:
+        return {name: stored[name] for name in ("SECRET_KEY", "DATA_KEYS", "INDEX_KEY")}
+    data, index = (base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2))
+    return {"SECRET_KEY": secrets.token_urlsafe(48), "DATA_KEYS": f"k1:{data}", "INDEX_KEY": index}
 
 
 def dotenv() -> dict[str, str]:
@@ -113,13 +112,10 @@ def check(given: dict[str, str]) -> None:
 
 
 def settings(port: int, sandbox_port: int) -> dict[str, str]:
-    """The children's environment: the demo's own settings over `.env` and ours."""
-    given = {**dotenv(), **os.environ}
+    """The children's environment. The demo's own settings are kept in var/demo.env, for commands by hand as well."""
     sandbox = f"http://127.0.0.1:{sandbox_port}"
-    return {
-        **{name: value for name, value in given.items() if name not in OWN},
+    own = {
         **keys(),
-        "DOUZHOU_ENV": os.devnull,
         "DEMO": "1",
         "EMBEDDED": "1",
         "DATABASE_URL": f"sqlite:///{VAR / 'demo.db'}",
@@ -130,8 +126,16 @@ def settings(port: int, sandbox_port: int) -> dict[str, str]:
         "DOUYIN_OPEN_URL": sandbox,
         "DOUYIN_MICROAPP_URL": sandbox,
         "DOUYIN_TOUTIAO_URL": sandbox,
-        "PYTHONUNBUFFERED": "1",
     }
+    OWN_FILE.touch(mode=0o600)
+    OWN_FILE.write_text("".join(f"{name}={value}\n" for name, value in own.items()))
+    return environment()
+
+
+def environment() -> dict[str, str]:
+    """What `.env` and our environment may tune, and the file with the demo's own settings."""
+    given = {name: value for name, value in {**dotenv(), **os.environ}.items() if name not in OWN}
+    return {**given, "DOUZHOU_ENV": str(OWN_FILE), "PYTHONUNBUFFERED": "1"}
 
 
 def wait_until(url: str, process: subprocess.Popen[bytes], what: str) -> None:
@@ -177,18 +181,19 @@ def clear_half_made() -> None:
 
 def run(port: int, sandbox_port: int, children: list[subprocess.Popen[bytes]]) -> None:
     env = settings(port, sandbox_port)
+    console, sandbox = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{sandbox_port}"
     first = not READY.exists()
     if first:
         clear_half_made()
     state = str(VAR / "sandbox.json")
-    address = ("--port", str(sandbox_port), "--console", env["PUBLIC_URL"], "--state", state)
+    address = ("--port", str(sandbox_port), "--console", console, "--state", state)
     children.append(start("sandbox", *address, env=env))
     flask(env, "setup")
-    wait_until(f"{env['SANDBOX_URL']}/_sandbox/api/state", children[0], "沙箱")
-    accounts = flask(env, "demo-data", "--sandbox", env["SANDBOX_URL"]) if first else ""
+    wait_until(f"{sandbox}/_sandbox/api/state", children[0], "沙箱")
+    accounts = flask(env, "demo-data", "--sandbox", sandbox) if first else ""
     children.append(start("gunicorn", "-c", "gunicorn.conf.py", "run:app", env=env))
-    wait_until(f"{env['PUBLIC_URL']}/healthz", children[1], "控制台")
-    announce(env, accounts)
+    wait_until(f"{console}/healthz", children[1], "控制台")
+    announce(console, sandbox, accounts)
     READY.touch()
     while all(child.poll() is None for child in children):
         if os.getppid() != PARENT:
@@ -197,11 +202,8 @@ def run(port: int, sandbox_port: int, children: list[subprocess.Popen[bytes]]) -
     raise RuntimeError("有一个进程意外退出（a process ended）：原因见上面的输出。")
 
 
-def announce(env: dict[str, str], accounts: str) -> None:
-    print(
-        f"\n抖舟演示已就绪（ready）\n  控制台 console  {env['PUBLIC_URL']}\n"
-        f"  沙箱   sandbox  {env['SANDBOX_URL']}/_sandbox/\n"
-    )
+def announce(console: str, sandbox: str, accounts: str) -> None:
+    print(f"\n抖舟演示已就绪（ready）\n  控制台 console  {console}\n  沙箱   sandbox  {sandbox}/_sandbox/\n")
     if accounts:
         print("账号与密码（只显示这一次 printed once）：")
         print("\n".join(f"  {line.split()[0]:<10} {line.split()[1]}" for line in accounts.splitlines()))
@@ -232,7 +234,7 @@ def new_passwords() -> int:
     if not READY.exists():
         stop("还没有演示数据（no demo data yet）：请先运行 make demo。")
     try:
-        print(flask(settings(8080, 8090), "demo-passwords"))
+        print(flask(environment(), "demo-passwords"))
     except RuntimeError as problem:
         stop(str(problem))
     return 0

@@ -7,7 +7,6 @@ knowing the table behind it. Secret and hidden columns hold SECRET instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -116,12 +115,12 @@ def build(session: Session) -> None:
     session.commit()
 
 
-def dump(app: Flask, *, but: frozenset[str] = frozenset({"web_session", "login_attempt"})) -> dict[str, list[Any]]:
-    """Every row that is not alice's or a user's own record of logging in, by table."""
+def dump(app: Flask) -> dict[str, list[Any]]:
+    """Every row that is not alice's, a record of logging in or of a refused push, by table."""
     found: dict[str, list[Any]] = {}
     with app.app_context(), db.engine.connect() as connection:
         for table in Model.metadata.sorted_tables:
-            if table.name in but:
+            if table.name in {"web_session", "login_attempt", "refused_push"}:
                 continue
             statement = sa.select(table)
             if table.name == "ab_user":
@@ -184,9 +183,3 @@ def principal(app: Flask, name: str) -> Principal:
         made.token = csrf_token(client, "/login/" if base == "disabled" else "/logout/")
     return made
 
-
-def relations(app: Flask) -> Iterator[str]:
-    """Every column of any screen that may name a related row."""
-    for view in app.appbuilder.baseviews:  # type: ignore[attr-defined]
-        if hasattr(view, "datamodel"):
-            yield from view.datamodel.get_columns_list()

@@ -65,6 +65,7 @@ class OperationsApi(BaseApi):
             if not may_operate(current_role_names(), op.name, current_app.config["OWNERS_MAY_SUBMIT"]):
                 return self.response(403, message="没有执行该操作的权限")
             row = core.subject(db.session(), op, body["appid"])
+            core.parse_params(op, params)  # first: of their names none is an argument of `request`
             run = core.request(db.session(), op.name, row, actor=current_actor(), door=Door.REST, **params)
         except Refused as refused:
             return self.response(400, message=refused.message, field=refused.field)

@@ -137,7 +137,7 @@ def start_embedded(app: Flask) -> Callable[[], None]:
     _running.append(scheduler)
 
     def stop() -> None:
-        scheduler.shutdown(wait=False)
+        scheduler.shutdown(wait=True)  # a job cut off by the end of the process would log a fault
         dispatcher.stop()
 
     return stop

@@ -130,3 +130,6 @@ class AuthorizationLink(PlatformOnly, Timestamps, Model):
 
     merchant: Mapped[Merchant] = relationship()
     third_party_app: Mapped[ThirdPartyApp] = relationship()
+
+    def __str__(self) -> str:
+        return f"授权链接 #{self.id or '新'}"

@@ -235,7 +235,7 @@ def check_row(op: Operation, row: Any) -> None:
 
 
 def request(
-    session: Session, name: str, row: Any, *, actor: Actor, door: Door, batch_id: str | None = None, **params: Any
+    session: Session, name: str, row: Any, /, *, actor: Actor, door: Door, batch_id: str | None = None, **params: Any
 ) -> OperationRun:
     """Queue one operation on one row and commit. Refused names what is wrong, or the run that holds the row."""
     op = find(name)

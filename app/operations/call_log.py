@@ -15,6 +15,7 @@ from sqlalchemy import insert, or_, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from app.douyin import CALLS
 from app.douyin.client import CallRecord
 from app.models import ApiCall, ThirdPartyApp
 from app.tenancy import PLATFORM, app_scope
@@ -27,6 +28,12 @@ BATCH = 500
 # A refused address shows in every call: any success disproves it. Other faults end where they showed.
 ADDRESS_FAULTS = ("40006 ", "40007 ", "28005079 ")
 OWN_CALLS = frozenset({"get_component_access_token", "gen_auth_link"})
+
+
+def title_of(name: str) -> str:
+    """The platform's Chinese name of an endpoint, by its operation id; the id where it is none of ours."""
+    call = CALLS.get(name)
+    return call.title() if call is not None else name
 
 
 class CallLog:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 from urllib.parse import urlencode
 
-from flask import abort, flash, g, has_request_context, redirect, request, url_for
+from flask import abort, flash, has_request_context, redirect, request, url_for
 from flask_appbuilder import ModelView, expose, has_access
 from flask_wtf import FlaskForm
 from sqlalchemy import UniqueConstraint, update
@@ -84,11 +84,10 @@ class ConsoleView(ModelView):
         """The request's own filters. FAB keeps one object per view for all threads, so one saw another's search."""
         if not has_request_context():
             return self.datamodel.get_filters(self.search_columns)  # type: ignore[no-any-return]
-        held = g.setdefault("view_filters", {})
-        key = (id(self), id(request._get_current_object()))  # type: ignore[attr-defined]
-        if key not in held:
-            held[key] = filters_from(self, request.args)
-        return held[key]  # type: ignore[no-any-return]
+        held = request.environ.setdefault("douzhou.filters", {})
+        if self.endpoint not in held:
+            held[self.endpoint] = filters_from(self, request.args)
+        return held[self.endpoint]  # type: ignore[no-any-return]
 
     @_filters.setter
     def _filters(self, _value: Any) -> None:

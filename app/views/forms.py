@@ -40,6 +40,13 @@ def required(label: str) -> InputRequired:
     return InputRequired(f"请填写{label}")
 
 
+def finite(_form: Any, field: Field) -> None:
+    """Refuse NaN and infinity, which no column holds and which cannot be compared."""
+    if field.data is not None and not field.data.is_finite():
+        field.data = None
+        raise ValidationError("请填写数字")
+
+
 class SecretField(PasswordField):
     """Written, never shown: an empty one keeps what is stored."""
 
@@ -102,7 +109,7 @@ def column_field(model: type[Any], name: str, label: str, help_text: str) -> Fie
     if isinstance(kind, Integer):
         return IntegerField(**common, validators=[*rules, NumberRange(-INTEGER_LIMIT, INTEGER_LIMIT, "数值超出范围")])
     if isinstance(kind, Numeric):
-        return DecimalField(**common, places=2, validators=rules)
+        return DecimalField(**common, places=2, validators=[*rules, finite])
     if isinstance(kind, Text):
         length = Length(max=5000, message="最多 5000 字")
         return TextAreaField(**common, validators=[*rules, length], filters=[stripped])

@@ -9,20 +9,21 @@ from zoneinfo import ZoneInfo
 
 from flask_appbuilder.models.filters import BaseFilter, BaseFilterConverter, Filters
 from flask_appbuilder.models.sqla.interface import SQLAInterface
-from sqlalchemy import Boolean, Date, Integer, Numeric, String, false, func, or_
+from sqlalchemy import BigInteger, Boolean, Date, Integer, Numeric, String, false, func, or_
 from sqlalchemy.orm import Load
 
 from app.models.base import State, UtcDateTime
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 LONGEST_VALUE = 100
-_KEY = re.compile(r"\d{1,18}")
+_KEY = re.compile(r"[0-9]{1,10}")
+GREATEST = 2**31 - 1  # what an INTEGER column holds; PostgreSQL refuses the question for more
 _ARGUMENT = re.compile(r"_flt_(\d)_(\w{1,64})")
 
 
 def parse_key(text: Any) -> int | None:
     """A row's number as it stands in a URL or form; None when it is none."""
-    return int(text) if _KEY.fullmatch(str(text)) else None
+    return int(text) if _KEY.fullmatch(str(text)) and int(text) <= GREATEST else None
 
 
 class _Filter(BaseFilter):
@@ -126,14 +127,15 @@ def _converted(kind: Any, text: str) -> Any:
     if isinstance(kind, State):
         return kind.enum(text)
     if isinstance(kind, UtcDateTime):
-        return datetime.combine(date.fromisoformat(text[:10]), datetime.min.time(), SHANGHAI)
+        day = date.fromisoformat(text[:10])
+        return datetime.combine(day, datetime.min.time(), SHANGHAI) if 1 < day.year < 9999 else None
     if isinstance(kind, Date):
         return date.fromisoformat(text[:10])
     if isinstance(kind, Boolean):
         return {"1": True, "0": False}[text] if text in {"0", "1"} else None
     if isinstance(kind, Integer):
         number = int(text)
-        return number if abs(number) < 10**18 else None
+        return number if abs(number) <= (10**18 if isinstance(kind, BigInteger) else GREATEST) else None
     if isinstance(kind, Numeric):
         return float(text)
     return text

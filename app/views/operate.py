@@ -210,7 +210,7 @@ class OperateView(BaseView):
         run_id = run.id
         operations.wait_for(current_app._get_current_object(), run_id, WAIT_SECONDS)  # type: ignore[attr-defined]
         db.session.rollback()  # a new look: the worker wrote in a transaction of its own
-        run = db.session.get_one(OperationRun, run_id)
+        run = db.session.get_one(OperationRun, run_id, populate_existing=True)
         if not run.is_over:
             flash(outcome_words(run), "info")
             return redirect(page_for("operation_run", run_id) or page)  # a merchant has no page of runs
@@ -230,6 +230,8 @@ def outcome_words(run: OperationRun) -> Markup:
     title = operation_title(run.operation)
     if run.state == RunState.SUCCEEDED:
         return Markup("{}成功{}").format(title, f"：{run.message}" if run.message else "")
+    if not run.is_over:
+        return Markup("{}{}，稍后在时间线中查看结果").format(title, RUN_WORDS[run.state])
     parts = [f"{title}失败：{run.message}"]
     if run.advice and run.advice not in run.message:
         parts.append(run.advice)

@@ -19,7 +19,7 @@ from app.extensions import db
 from app.models import ApiCall, AuditEntry, InboundEvent, OperationRun, RefusedPush, RunState
 from app.models.base import utcnow
 from app.models.operation import Door
-from app.operations import inbound
+from app.operations import call_log, inbound
 from app.operations.perform import resolve
 from app.security import current_actor
 from app.views import cells
@@ -215,6 +215,7 @@ class ApiCallView(PlatformView):
     order_columns = ["at", "ms"]
     base_order = ("at", "desc")
     choices = {"outcome": OUTCOME_WORDS}
+    cells = {"name": lambda row: call_log.title_of(row.name)}
     show_sections = [
         ("调用", ["name", "method", "host", "path", "at", "ms"]),
         ("结果", ["outcome", "http_status", "err_no", "log_id"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import current_app, has_app_context
+from flask import current_app, has_request_context, url_for
 from markupsafe import Markup
 
 from app.models import ThirdPartyApp
@@ -30,10 +30,13 @@ def ticket_cell(row: ThirdPartyApp) -> Markup:
 
 def callback_urls(row: ThirdPartyApp) -> list[tuple[str, str]]:
     """The addresses to enter at Douyin."""
-    if not has_app_context():
+    if not has_request_context():
         return []
-    base = f"{current_app.config['PUBLIC_URL']}/douyin/{row.appid}"
-    return [("授权事件接收地址", f"{base}/authorization"), ("消息与事件接收地址", f"{base}/message")]
+    base = current_app.config["PUBLIC_URL"]
+    return [
+        ("授权事件接收 URL", base + url_for("callbacks.authorization", component_appid=row.appid)),
+        ("消息与事件接收 URL", base + url_for("callbacks.message", component_appid=row.appid)),
+    ]
 
 
 def fault_cell(row: ThirdPartyApp) -> Any:

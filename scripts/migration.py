@@ -1,0 +1,31 @@
+"""`make migration m="what changes"`: a new revision from the models, against a throw-away SQLite database at the head."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+
+from check_migrations import settings  # noqa: E402  (after the path)
+from flask_migrate import revision, upgrade  # noqa: E402
+
+from app import create_app  # noqa: E402
+
+
+def next_number() -> str:
+    """Four digits, one above the newest: `0002` after `0001_first_tables.py`."""
+    names = [path.name[:4] for path in (ROOT / "migrations" / "versions").glob("[0-9]*.py")]
+    return f"{max(map(int, names), default=0) + 1:04d}"
+
+
+if __name__ == "__main__":
+    message = " ".join(sys.argv[1:]).strip()
+    if not re.search(r"\w", message):
+        sys.exit('请说明改了什么（say what changes）：make migration m="add coupons"。')
+    with tempfile.TemporaryDirectory() as folder, create_app(settings(folder)).app_context():
+        upgrade()
+        revision(message=message, autogenerate=True, rev_id=next_number())
