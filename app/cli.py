@@ -61,7 +61,8 @@ def _print(rows: list[dict[str, Any]], *, json_: bool) -> None:
 @click.command("setup")
 def setup_command() -> None:
     """Migrate, make roles, verify; safe to repeat and under two processes at once."""
-    upgrade()
+    with setting_up.alone(_app()):
+        upgrade()
     with _session() as session:
         for line in setting_up.finish(_app(), session):
             click.echo(line)

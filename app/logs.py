@@ -12,7 +12,6 @@ import structlog
 
 from app.redaction import redact, redact_value
 
-
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 
 

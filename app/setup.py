@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -14,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.errors import Refused
+from app.extensions import db
 from app.models import Merchant, ThirdPartyApp
 from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES
 from app.secrets import SealBroken, keyring
@@ -21,6 +25,32 @@ from app.tenancy import PLATFORM, app_scope
 
 ROLES = (*PLATFORM_ROLES, *MERCHANT_ROLES)
 ROTATE_CHUNK = 500
+LOCKS = {
+    "postgresql": ("SELECT pg_advisory_lock(7263514)", "SELECT pg_advisory_unlock(7263514)"),
+    "mysql": ("SELECT GET_LOCK('douzhou_setup', 600)", "SELECT RELEASE_LOCK('douzhou_setup')"),
+}
+
+
+@contextmanager
+def alone(app: Flask) -> Iterator[None]:
+    """One process at a time sets a database up: the others wait, then find it done.
+
+    Held outside any migration: a lock file beside an SQLite database, a named lock of the server otherwise.
+    """
+    engine = db.engine
+    if engine.dialect.name == "sqlite":
+        path = engine.url.database or ""
+        with Path(f"{path}.setup").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+        return
+    take, give = LOCKS["postgresql" if engine.dialect.name == "postgresql" else "mysql"]
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(take)
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(give)
 
 
 def finish(app: Flask, session: Session) -> Iterator[str]:

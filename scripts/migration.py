@@ -1,4 +1,4 @@
-"""`make migration m="what changes"`: a new revision from the models, against a throw-away SQLite database at the head."""
+"""`make migration m="what changes"`: a new revision from the models, over a throw-away database."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Throw-away PostgreSQL, MariaDB and Redis for the tests, on free ports with data in a new folder; as root, installs
-# what is missing. `start FOLDER` prints the settings to export, `stop FOLDER` ends what it started, by pid.
+# what is missing. `start FOLDER` writes FOLDER/settings, to be sourced;
+# `stop FOLDER` ends what it started, by pid.
 set -eu
 folder=$2
 
@@ -39,9 +40,11 @@ start() {
   redis=$(free_port)
   redis-server --port "$redis" --bind 127.0.0.1 --save "" --appendonly no --daemonize yes \
     --dir "$folder" --pidfile "$folder/redis.pid" --logfile "$folder/redis.log" >/dev/null
-  echo "TEST_POSTGRESQL_URL=postgresql+psycopg://postgres@127.0.0.1:$pg/douzhou_ci"
-  echo "TEST_MYSQL_URL=mysql+pymysql://root@127.0.0.1:$my/douzhou_ci"
-  echo "TEST_REDIS_URL=redis://127.0.0.1:$redis/0"
+  cat >"$folder/settings" <<END
+export TEST_POSTGRESQL_URL="postgresql+psycopg://postgres@127.0.0.1:$pg/douzhou_ci"
+export TEST_MYSQL_URL="mysql+pymysql://root@127.0.0.1:$my/douzhou_ci"
+export TEST_REDIS_URL="redis://127.0.0.1:$redis/0"
+END
 }
 
 stop() {
