@@ -141,9 +141,7 @@ def check_not_last_admin(session: Session, user: ConsoleUser) -> None:
     others = (
         select(func.count())
         .select_from(ConsoleUser)
-        .where(
-            ConsoleUser.roles.any(Role.name == ADMIN), ConsoleUser.active.is_(True), ConsoleUser.id != user.id
-        )
+        .where(ConsoleUser.roles.any(Role.name == ADMIN), ConsoleUser.active.is_(True), ConsoleUser.id != user.id)
     )
     if not session.scalar(others):
         raise Refused("这是最后一个可用的平台管理员：请先为他人授予该角色", field="roles")

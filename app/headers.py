@@ -87,9 +87,7 @@ def _answer(code: int, title: str, message: str, *, reference: str = "") -> Resp
         )
         answer = jsonify(body)
     else:
-        answer = Response(
-            render_template("error.html", code=code, title=title, message=message, reference=reference)
-        )
+        answer = Response(render_template("error.html", code=code, title=title, message=message, reference=reference))
     answer.status_code = code
     return answer
 

@@ -34,9 +34,7 @@ def check_password_strength(password: str, user_name: str, *, field: str = "pass
 
 
 def hash_password(password: str) -> str:
-    return generate_password_hash(
-        password, method=current_app.config.get("FAB_PASSWORD_HASH_METHOD", "scrypt")
-    )
+    return generate_password_hash(password, method=current_app.config.get("FAB_PASSWORD_HASH_METHOD", "scrypt"))
 
 
 def matches(password: str, hashed: str | None) -> bool:

@@ -19,10 +19,14 @@ SECRET_NAMES = (
 PHONE_NAMES = ("phone", "mobile", "business_mobile", "phone_number", "purePhoneNumber", "phoneNumber")
 
 _SECRET = "|".join(sorted((re.escape(name) for name in SECRET_NAMES), key=len, reverse=True))
-_PAIR = re.compile(rf"(?i)([\"']?\b(?:{_SECRET})\b[\"']?\s*[=:]\s*[\"']?)([^\"'&\s,;)}}\]]+)")
+_NAME = rf"(?i)(\b(?:{_SECRET})\b\\*[\"']?\s*[=:]\s*)"
+_QUOTED = re.compile(_NAME + r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")  # with blanks and all
+_ESCAPED = re.compile(_NAME + r"""(\\+["'])[^"'\\]*""")  # JSON within JSON
+_PLAIN = re.compile(_NAME + r"""(["']?)[^"'&\s,;)}\]\\]+""")  # query strings, words; quotes that never close
+_COOKIES = re.compile(r"(?im)\b((?:set-)?cookie:\s*)[^\r\n\"']+")
 _PREFIXED = re.compile(r"\b(?:clt|isvact|isvrft|whs)[.-][A-Za-z0-9._~+/=-]{6,}")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}")
-_PHONE = re.compile(r"(?<![\w.])(?:\+?86[- ]?)?(1[3-9]\d)\d{4}(\d{4})(?!\w)")
+_PHONE = re.compile(r"(?a)(?<![\w.])(?:\+?86[- ]?)?(1[3-9]\d)\d{4}(\d{4})(?!\w)")  # a Chinese letter is no \w
 _LOWER_SECRET = frozenset(name.lower() for name in SECRET_NAMES)
 _LOWER_PHONE = frozenset(name.lower() for name in PHONE_NAMES)
 
@@ -30,7 +34,10 @@ _LOWER_PHONE = frozenset(name.lower() for name in PHONE_NAMES)
 def redact(text: str) -> str:
     """The same text with tokens, secrets and phone numbers masked."""
     text = _BEARER.sub(rf"\1{MASK}", text)
-    text = _PAIR.sub(rf"\1{MASK}", text)
+    text = _COOKIES.sub(rf"\1{MASK}", text)
+    text = _QUOTED.sub(rf'\1"{MASK}"', text)
+    text = _ESCAPED.sub(rf"\1\2{MASK}", text)
+    text = _PLAIN.sub(rf"\1\2{MASK}", text)
     text = _PREFIXED.sub(MASK, text)
     return _PHONE.sub(r"\1****\2", text)
 

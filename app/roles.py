@@ -138,9 +138,7 @@ def role_matrix(app: Flask) -> dict[str, dict[str, Any]]:
         matrix[role] = {
             "views": {name: held for name, held in sorted(screens.items()) if held},
             "operations": sorted(name for name in OPERATIONS if may_operate([role], name, False)),
-            "operations_if_owners_may_submit": sorted(
-                name for name in OPERATIONS if may_operate([role], name, True)
-            ),
+            "operations_if_owners_may_submit": sorted(name for name in OPERATIONS if may_operate([role], name, True)),
         }
     return matrix
 

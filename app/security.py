@@ -320,6 +320,8 @@ class SecurityManager(FabSecurityManager):
             attempt = throttle.begin(own, name, _address())
             user = _load(own, ConsoleUser.username.in_({name, name.lower()}))
             own.commit()  # no transaction is open while the hash is worked out
+            if user is not None and user.username not in {name, name.lower()}:
+                user = None  # MariaDB finds `admin` under `ádmin` too, and each spelling would have its own count
             right = passwords.matches(password, user.password if user else None)
             if user is None or not right or not may_enter(user):
                 _record_failure(own, user)

@@ -123,9 +123,7 @@ class ServerSessions(SessionInterface):
     def _update(self, app: Flask, session: ServerSession, response: Response, payload: bytes) -> None:
         change = update(_table).where(_table.c.id_hash == hashed(session.cookie))
         with _writing() as connection:
-            kept = connection.execute(
-                change.values(data=payload, seen_at=utcnow(), user_id=_user_id(session))
-            ).rowcount
+            kept = connection.execute(change.values(data=payload, seen_at=utcnow(), user_id=_user_id(session))).rowcount
         if not kept:  # ended by another request in the meantime: it is not brought back
             self._forget(app, response)
 

@@ -284,6 +284,15 @@ def refresh(session: Session) -> None:
     session.expire_all()
 
 
+def change(session: Session, row: Any, **values: Any) -> None:
+    """Write to one row in a transaction that takes its lock first, whatever was read before."""
+    with writing():
+        refresh(session)
+        for name, value in values.items():
+            setattr(row, name, value)
+        session.commit()
+
+
 def operate(app: Flask, session: Session, name: str, row: Any, **params: Any) -> OperationRun:
     """Request and perform one operation here and now; the run as it then stands."""
     session.rollback()  # a snapshot read before could not be written to

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -34,7 +34,6 @@ from tests.world import (
     MERCHANTS,
     OUTSIDERS,
     PLATFORMS,
-    PRINCIPALS,
     SECRET,
     TAGS,
     Principal,
@@ -103,7 +102,7 @@ def addresses(app: Flask, rule: Rule, owner: int) -> Iterator[str]:
     ]
     adapter = app.url_map.bind("127.0.0.1")
     for values in itertools.product(*options):
-        yield adapter.build(rule.endpoint, dict(zip(arguments, values, strict=True)), method=sorted(rule.methods)[0])
+        yield adapter.build(rule.endpoint, dict(zip(arguments, values, strict=True)), method=min(rule.methods))
 
 
 def cases(app: Flask, owner: int, *, declared: bool = True) -> Iterator[Case]:
@@ -268,7 +267,7 @@ def test_no_parameter_of_a_list_reaches_another_merchants_rows(world: Flask, nam
     assert asker.count > 50
 
 
-@pytest.mark.parametrize("name", ["owner", "staff", "clerk", "acting"])
+@pytest.mark.parametrize("name", ["owner", "acting"])
 def test_selects_offer_own_rows_only(world: Flask, name: str) -> None:
     asker = principal(world, name)
     for view in console_views(world):
@@ -355,7 +354,7 @@ def rest_queries(api: Any) -> Iterator[tuple[bool, str]]:
     for name in {*api.datamodel.get_columns_list(), *api.datamodel.obj.__table__.c.keys()}:
         yield name in api.order_columns, f"(order_column:{name},order_direction:asc)"
         if name not in api.search_columns:
-            for operator in ("eq", "sw", "ct", "gt", "rel_o_m", "rel_m_m"):
+            for operator in ("eq", "ct", "gt", "rel_o_m"):
                 yield False, f"(filters:!((col:{name},opr:{operator},value:'x')))"
 
 
@@ -387,3 +386,34 @@ def test_the_walk_would_see_a_leak(world: Flask) -> None:
         assert TAGS[ALICE] in owner.open(path).get_data(as_text=True)
 
 
+MARKUP = "\"'><i7>{{7*7}}"
+
+
+@pytest.fixture
+def hostile(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    """The same rows, with markup in every text and script addresses in every list and mapping."""
+    monkeypatch.setattr("tests.world.TAGS", {ALICE: MARKUP + "a", BOB: MARKUP + "b"})
+    monkeypatch.setattr("tests.world.json_of", lambda text, *, listed: (
+        [text, "javascript:alert(7)"] if listed
+        else {"link": "javascript:alert(7)", "name": text, "x": ["javascript:alert(7)", {text: text}], "y": "data:,7"}
+    ))  # fmt: skip
+    with app_scope(app, PLATFORM) as session:
+        build(session)
+    return app
+
+
+@pytest.mark.parametrize("name", ["platform_admin", "owner", "acting"])
+def test_every_page_shows_text_as_text(hostile: Flask, name: str) -> None:
+    asker, pages = principal(hostile, name), 0
+    for case in cases(hostile, ALICE):
+        if case.method != "GET" or case.rule.endpoint.endswith("static"):
+            continue
+        answer = asker.open(case.path, query_string={"ids": str(ALICE), "q": MARKUP, "next": MARKUP, "state": MARKUP})
+        page = answer.get_data(as_text=True)
+        if not answer.mimetype.startswith("text/html"):
+            assert answer.mimetype in {"application/json", "text/plain", "text/css", "text/html"}, case.path
+            continue
+        for wrong in ("<i7>", 'href="javascript:', 'src="javascript:', 'href="data:', "{{49"):
+            assert wrong not in page, (case.path, page[max(0, page.find(wrong) - 200) : page.find(wrong) + 50])
+        pages += "i7" in page
+    assert pages > 3

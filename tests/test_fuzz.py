@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (tables of odd input)
 """Odd requests by the thousand, seeded: malformed addresses, parameters, bodies, headers. None is answered with a 5xx.
 
 `DOUZHOU_FUZZ=20000 pytest tests/test_fuzz.py` asks longer; a failing request is printed as it was sent.
@@ -84,7 +85,9 @@ class Fuzzer:
     def path(self, rule: Any) -> str:
         parts = rule.rule.replace("<", "\x01<").replace(">", ">\x01").split("\x01")
         made = "".join(quote(self.value()) if part.startswith("<") else part for part in parts)
-        return made if self.random.random() < 0.95 else made + self.random.choice(("/", "//", "%", "%ff", "%C0%AE", ";x"))
+        return (
+            made if self.random.random() < 0.95 else made + self.random.choice(("/", "//", "%", "%ff", "%C0%AE", ";x"))
+        )
 
     def argument(self, endpoint: str) -> str:
         name = self.random.choice([*ARGUMENTS, *self.columns[:3], *self.fields])
@@ -105,18 +108,26 @@ class Fuzzer:
         return f"({','.join(f'{name}:{made[name]}' for name in names)})"
 
     def odd(self) -> str:
-        return self.random.choice(("1", "-1", "1e999", "!t", "!n", "''", "'x'", "!(1)", "(a:1)", "1.5", "9" * 20, "x", "!((a:!()))"))
+        return self.random.choice(
+            ("1", "-1", "1e999", "!t", "!n", "''", "'x'", "!(1)", "(a:1)", "1.5", "9" * 20, "x", "!((a:!()))")
+        )
 
     def request(self, token: str) -> dict[str, Any]:
         pick, rule = self.random, self.random.choice(self.rules)
         endpoint = rule.endpoint.split(".")[0]
-        method = pick.choice(sorted(rule.methods - {"OPTIONS"})) if pick.random() < 0.9 else pick.choice(("PUT", "OPTIONS", "X"))
+        method = (
+            pick.choice(sorted(rule.methods - {"OPTIONS"}))
+            if pick.random() < 0.9
+            else pick.choice(("PUT", "OPTIONS", "X"))
+        )
         query = {self.argument(endpoint): self.value() for _ in range(pick.randrange(4))}
         if rule.rule.startswith("/api/") and pick.random() < 0.7:
             query["q"] = self.rison() if pick.random() < 0.8 else self.value()
         made: dict[str, Any] = {"method": method, "path": self.path(rule), "query_string": query, "headers": {}}
         if pick.random() < 0.05:
-            made["query_string"] = pick.choice(("%", "%ff=%fe", "a&b&=&&", "=" * 50, "q=%00", "a=1&" * 1500, "_flt_0_name[]=1"))
+            made["query_string"] = pick.choice(
+                ("%", "%ff=%fe", "a&b&=&&", "=" * 50, "q=%00", "a=1&" * 1500, "_flt_0_name[]=1")
+            )
         if method in {"POST", "PUT", "X"}:
             made |= self.body(rule, token)
         if pick.random() < 0.25:
@@ -131,9 +142,23 @@ class Fuzzer:
             names = ["operation", "appid", "params", "username", "password", "provider", "refresh"]
             found: dict[str, Any] = {name: pick.choice((self.value(), [], {}, None, 1.5, True)) for name in names}
             if pick.random() < 0.8:
-                found |= {"operation": pick.choice(sorted(OPERATIONS)), "appid": pick.choice(("ALICAN-mini_program-appid", "x"))}
+                found |= {
+                    "operation": pick.choice(sorted(OPERATIONS)),
+                    "appid": pick.choice(("ALICAN-mini_program-appid", "x")),
+                }
                 keys = [*self.fields, "actor", "door", "batch_id", "session", "name", "row", "self", "params"]
-                odd: list[Any] = [float("inf"), -1, 1e308, [], ["a", 1], {"a": {}}, None, True, self.value(), self.value()]
+                odd: list[Any] = [
+                    float("inf"),
+                    -1,
+                    1e308,
+                    [],
+                    ["a", 1],
+                    {"a": {}},
+                    None,
+                    True,
+                    self.value(),
+                    self.value(),
+                ]
                 found["params"] = {pick.choice(keys): pick.choice(odd) for _ in range(pick.randrange(4))}
             return {"json": found}
         columns = list(getattr(self.views.get(rule.endpoint.split(".")[0]), "add_columns", ())) or self.fields
@@ -175,7 +200,6 @@ def test_no_request_however_odd_is_answered_with_a_5xx(world: Flask, sandbox: An
     assert attack(world, principal(world, name), seed=sum(map(ord, name))) > 100
 
 
-
 ODD = [
     ("GET", "/authorizationview/list/?_flt_0_created_at=0001-01-01", {}),
     ("GET", "/apicallview/list/?_flt_1_at=9999-12-31", {}),
@@ -215,3 +239,9 @@ def test_rest_parameters_cannot_pose_as_arguments_of_ours(world: Flask, name: st
 def test_rest_questions_that_once_failed_are_answered(world: Flask, path: str, query: str, status: int) -> None:
     answer = principal(world, "operator_token").open(path, query_string={"q": query} if query else None)
     assert answer.status_code == status
+
+
+def test_a_visitor_cannot_have_megabytes_of_json_parsed(world: Flask) -> None:
+    body = b'{"username": "a", "password": "b", "x": [' + b"1," * 2**20 + b"1]}"
+    answer = world.test_client().post("/api/v1/security/login", data=body, content_type="application/json")
+    assert answer.status_code == 413

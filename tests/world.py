@@ -36,7 +36,8 @@ SKIPPED = frozenset({"web_session", "login_attempt", "pace_bucket", "job_run"})
 TOLD: dict[str, dict[str, Any]] = {  # where code demands more of a value than its type
     "mini_program": {"state": AuthorizationState.AUTHORIZED, "audit_state": "approved"},
     "operation_run": {
-        "state": RunState.FAILED, "operation": "submit_audit", "subject_type": "mini_program", "params": {}, "lock": None,
+        "state": RunState.FAILED, "operation": "submit_audit", "subject_type": "mini_program", "params": {},
+        "lock": None,
     },
     "audit_entry": {"before": {"name": "x"}},
     "inbound_event": {"state": "failed"},
@@ -65,6 +66,10 @@ def models() -> list[type[Any]]:
     return [by_table[table] for table in tables if table in by_table]
 
 
+def json_of(text: str, *, listed: bool) -> Any:
+    return [text] if listed else {"note": text, "deep": {"words": [text]}}
+
+
 def value_of(column: Any, owner: int) -> Any:
     """What a column holds in `owner`'s row: a canary wherever text fits."""
     told = TOLD.get(column.table.name, {})
@@ -82,7 +87,7 @@ def value_of(column: Any, owner: int) -> Any:
         return text[: kind.length or 99]
     if isinstance(kind, sa.JSON):
         made = column.default.arg(None) if column.default is not None else {}
-        return [text] if isinstance(made, list) else {"note": text, "deep": {"words": [text]}}
+        return json_of(text, listed=isinstance(made, list))
     if isinstance(kind, UtcDateTime):
         return utcnow() + timedelta(days=40)
     if isinstance(kind, sa.DateTime):
@@ -177,9 +182,11 @@ def principal(app: Flask, name: str) -> Principal:
         assert answer.status_code == 302
     if base == "disabled":
         with app.app_context(), db.engine.begin() as connection:  # the flag alone: its session and token live on
-            connection.execute(sa.update(users := Model.metadata.tables["ab_user"]).where(
-                users.c.username == f"walk.{name}").values(active=False))
+            connection.execute(
+                sa.update(users := Model.metadata.tables["ab_user"])
+                .where(users.c.username == f"walk.{name}")
+                .values(active=False)
+            )
     if not made.headers:
         made.token = csrf_token(client, "/login/" if base == "disabled" else "/logout/")
     return made
-

@@ -91,9 +91,7 @@ OLD, NEW = {"autocomplete": "current-password"}, {"autocomplete": "new-password"
 
 
 class PasswordForm(FlaskForm):
-    old_password = PasswordField(
-        "当前密码", render_kw=OLD, validators=[required("当前密码"), Length(max=LONGEST)]
-    )
+    old_password = PasswordField("当前密码", render_kw=OLD, validators=[required("当前密码"), Length(max=LONGEST)])
     password = PasswordField("新密码", render_kw=NEW, description=RULE, validators=[required("新密码")])
     again = PasswordField(
         "再输入一次新密码",

@@ -49,6 +49,7 @@ class ConsoleView(ModelView):
     list_template = "console/list.html"
     show_template = "console/show.html"
     form_template = "console/form.html"
+    save_words: ClassVar[str] = "保存"
     empty_words = "没有符合条件的记录"
     intro = ""
     page_size = 25

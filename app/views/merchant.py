@@ -180,6 +180,7 @@ class AuthorizationView(PlatformView):
     datamodel = ScopedInterface(AuthorizationLink, eager=("merchant", "third_party_app"))
     include_route_methods = READ | {"add", "void"}
     noun = list_title = "授权链接"
+    save_words = "生成链接"
     list_columns = ["id", "merchant", "third_party_app", "state", "appid", "failure", "expires_at", "created_at"]
     label_columns = {"appid": "已授权小程序"}
     search_columns = ["merchant", "state", "created_at"]

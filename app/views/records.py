@@ -18,7 +18,7 @@ from app.errors import Refused
 from app.extensions import db
 from app.models import ApiCall, AuditEntry, InboundEvent, OperationRun, RefusedPush, RunState
 from app.models.base import utcnow
-from app.models.operation import Door
+from app.models.operation import DOOR_WORDS, Door
 from app.operations import call_log, inbound
 from app.operations.perform import resolve
 from app.security import current_actor
@@ -26,7 +26,7 @@ from app.views import cells
 from app.views.base import READ, PlatformView
 from app.views.interface import ScopedInterface, condition
 from app.views.operate import may_operate, operation_title, page_for, run_json, run_url
-from app.views.words import ACTION_WORDS, LABELS, OUTCOME_WORDS, RECEIVER_WORDS, SUBJECTS
+from app.views.words import ACTION_WORDS, LABELS, OUTCOME_WORDS, PUSH_WORDS, RECEIVER_WORDS, SUBJECTS
 
 
 def subject_cell(row: OperationRun) -> Any:
@@ -152,6 +152,12 @@ def duration(row: Any) -> str:
     return f"{(row.finished_at - row.started_at).total_seconds():.1f} 秒"
 
 
+def push_cell(row: InboundEvent) -> str:
+    """A push in words with Douyin's own name, which its documentation and the filter use."""
+    words = PUSH_WORDS.get(row.event)
+    return f"{words}（{row.event}）" if words else row.event
+
+
 class InboundEventView(PlatformView):
     """Pushes from Douyin with their verdict (事件推送)."""
 
@@ -164,6 +170,7 @@ class InboundEventView(PlatformView):
     order_columns = ["id", "received_at", "state"]
     base_order = ("id", "desc")
     choices = {"receiver": RECEIVER_WORDS}
+    cells = {"event": push_cell}
     show_template = "console/event.html"
     show_sections = [
         ("事件", ["event", "appid", "third_party_app", "receiver", "event_at", "received_at", "copies"]),
@@ -292,7 +299,7 @@ class AuditEntryView(PlatformView):
     quick_columns = ["actor_name", "subject_name", "address"]
     order_columns = ["at"]
     base_order = ("at", "desc")
-    choices = {"action": ACTION_WORDS, "subject_type": SUBJECTS}
+    choices = {"action": ACTION_WORDS, "subject_type": SUBJECTS, "door": DOOR_WORDS}
     cells = {
         "action": lambda row: ACTION_WORDS.get(row.action, row.action),
         "subject": audited_cell,

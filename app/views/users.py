@@ -34,9 +34,7 @@ def account_form(roles: tuple[str, ...], *, editing: bool) -> type[FlaskForm]:
         members["username"] = StringField(
             "用户名", validators=rules, filters=[stripped], description="字母、数字和 . _ @ -"
         )
-    members["full_name"] = StringField(
-        "姓名", validators=[Length(max=64, message="最多 64 个字")], filters=[stripped]
-    )
+    members["full_name"] = StringField("姓名", validators=[Length(max=64, message="最多 64 个字")], filters=[stripped])
     members["email"] = StringField(
         "邮箱（选填）", validators=[Length(max=200, message="最多 200 个字符")], filters=[stripped]
     )
@@ -111,9 +109,7 @@ class AccountsView(PlatformView):
                 db.session.rollback()
                 attach(form, refused.message, refused.field)
         columns = ["full_name", "email", "roles", "active"]
-        return self._form_page(
-            form, columns, f"编辑{self.noun}「{user}」", url_for(f"{self.endpoint}.show", pk=pk)
-        )
+        return self._form_page(form, columns, f"编辑{self.noun}「{user}」", url_for(f"{self.endpoint}.show", pk=pk))
 
     @expose("/reset/<pk>", methods=["GET", "POST"])
     @has_access

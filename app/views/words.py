@@ -60,6 +60,13 @@ EVENT_WORDS: dict[str, str] = {
     "authorized": "授权成功", "revoked": "取消授权", "cleared": "清除授权", "note": "备注", "claimed": "已认领",
     "live": "线上版本", "taken_down": "被下架",
 }  # fmt: skip
+PUSH_WORDS = {
+    "PUSH": "推送票据", "AUTHORIZED": "授权成功", "UNAUTHORIZED": "取消授权", "UPDATE_AUTHORIZED": "更新授权",
+    "PACKAGE_AUDIT": "代码审核结果", "SETTLE_APPLY": "入驻申请结果", "SETTLE_VERIFY": "入驻认证结果",
+    "MODIFY_APP_NAME": "名称修改结果", "APP_NAME_RESET_NOTIFICATION": "名称被重置",
+    "MODIFY_APP_INTRO": "简介修改结果", "MODIFY_APP_ICON": "头像修改结果", "MODIFY_APP_CATEGORY": "类目修改结果",
+    "PUBLISH_APP_CATEGORY_AUDIT_RESULT": "类目发布结果",
+}  # fmt: skip
 ACTION_WORDS = {
     "create": "新建", "update": "修改", "delete": "删除", "login": "登录", "logout": "退出登录",
     "login_failed": "登录失败", "login_as": "登录商户", "login_as_end": "结束登录商户", "export": "导出",

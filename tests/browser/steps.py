@@ -101,9 +101,11 @@ def operate(page: Page, title: str, **given: str) -> None:
 def confirm(page: Page, title: str) -> None:
     """Confirm, and come back to the mini-program's page once the run is over, slow runs by way of their own page."""
     page.click(f"button:has-text('确认{title}')")
+    page.wait_for_url(lambda url: "/operate/" not in url)
     if "/operationrunview/show/" in page.url:
         expect(page.locator(".outcome .state")).to_have_text("成功", timeout=30_000)
         page.click("dl.facts a[href*=miniprogramview]")
+    page.wait_for_url("**/miniprogramview/show/*")
 
 
 def wait_for(page: Page, text: str, *, inside: str = "main", seconds: float = 25) -> None:
@@ -117,6 +119,7 @@ def wait_for(page: Page, text: str, *, inside: str = "main", seconds: float = 25
 
 def stages(page: Page) -> dict[str, str]:
     """授权, 上传, 审核, 上线 of a mini-program's page."""
+    expect(page.locator(".step")).to_have_count(4)
     found: list[Any] = page.locator(".step").all()
     return {step.locator("b").inner_text(): step.locator("span").last.inner_text() for step in found}
 

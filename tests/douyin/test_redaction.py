@@ -92,7 +92,7 @@ def test_no_person_is_in_the_record(bench: Bench, http: responses.RequestsMock) 
 @pytest.mark.parametrize("logger", ["connectionpool", "util.retry", "connection"])
 def test_the_http_library_logs_no_secret_even_at_debug(logger: str, caplog: pytest.LogCaptureFixture) -> None:
     Bench().client.close()
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="urllib3"):
         logging.getLogger(f"urllib3.{logger}").debug(
             "%s GET /x?component_appsecret=%s&component_ticket=%s", "h", "appsecret-77", "ticket-77"
         )
@@ -102,7 +102,7 @@ def test_the_http_library_logs_no_secret_even_at_debug(logger: str, caplog: pyte
 
 def test_a_real_connection_logs_no_secret_even_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(open_url="http://127.0.0.1:9", microapp_url="http://127.0.0.1:9", toutiao_url="http://127.0.0.1:9")
-    with caplog.at_level(logging.DEBUG), pytest.raises(DouzhouError) as caught:
+    with caplog.at_level(logging.DEBUG, logger="urllib3"), pytest.raises(DouzhouError) as caught:
         bench.douyin.send(REFRESH)
     assert "Starting new HTTP connection" in caplog.text
     shown = caplog.text + _linked(caught.value)

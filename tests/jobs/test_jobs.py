@@ -16,7 +16,7 @@ from app.jobs import SCHEDULE, dispatch, run_job, run_now
 from app.models import Door, JobRun, LoginAttempt, OperationRun, RunState
 from app.models.base import utcnow
 from app.operations import SYSTEM, request, wait_for
-from tests.conftest import Launch, SandboxServer, operate, refresh
+from tests.conftest import Launch, SandboxServer, change, operate, refresh
 
 
 @pytest.mark.parametrize("job_id", list(SCHEDULE))
@@ -69,8 +69,7 @@ def test_the_poll_brings_the_verdict(app: Flask, session: Session, sandbox: Sand
     operate(app, session, "upload_code", row, template_id=launch.template_id, version="1.0.0", description="x")
     operate(app, session, "submit_audit", row)
     sandbox.post("audit", appid=row.appid, verdict="approve")
-    row.poll_at = utcnow()
-    session.commit()
+    change(session, row, poll_at=utcnow())
     run_now(app, "sync_audits", "测试")
     refresh(session)
     assert row.audit_state == "approved"
@@ -102,9 +101,8 @@ def test_an_orphaned_run_is_read_back_after_its_lease(
     params = {"template_id": launch.template_id, "version": "1.0.0", "description": "x"}
     run = request(session, "upload_code", launch.mini_program, actor=SYSTEM, door=Door.JOB, **params)
     past = utcnow() - timedelta(seconds=60)
-    run.state, run.lock, run.owner, run.attempts = RunState.RUNNING, run.lock_key, "dead", 1
-    run.lease_until = run.started_at = past
-    session.commit()
+    held = {"state": RunState.RUNNING, "lock": run.lock_key, "owner": "dead", "attempts": 1}
+    change(session, run, **held, lease_until=past, started_at=past)
     dispatch.perform(app, run.id)  # reads back: nothing was uploaded
     dispatch.perform(app, run.id)  # so it is sent
     refresh(session)

@@ -16,7 +16,7 @@ from app.models.base import utcnow
 from app.models.version import next_number, parse_number
 from app.operations import release
 from app.operations.versions import follow, poll_interval
-from tests.conftest import Launch, SandboxServer, operate, refresh
+from tests.conftest import Launch, SandboxServer, change, operate, refresh
 
 
 class Loop:
@@ -186,8 +186,7 @@ def settle(loop: Loop, run: OperationRun) -> None:
     """Let the grace pass, then work the run again."""
     from app.operations.perform import perform
 
-    run.not_before = utcnow() - timedelta(seconds=1)
-    loop.session.commit()
+    change(loop.session, run, not_before=utcnow() - timedelta(seconds=1))
     perform(loop.app, run.id)
     refresh(loop.session)
 

@@ -10,12 +10,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-COMMANDS = ("demo", "test", "check", "bench", "demo-passwords", "docs", "lint-miniapp", "migration", "translate", "help")
+COMMANDS = (
+    "demo",
+    "test",
+    "check",
+    "bench",
+    "demo-passwords",
+    "docs",
+    "lint-miniapp",
+    "migration",
+    "translate",
+    "help",
+)
 TEXT = {".py", ".md", ".toml", ".sh", ".html", ".js", ".css", ".lock", ".ini", ".mako", ""}
 
 
 def tracked() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
 
 
@@ -49,13 +62,17 @@ def test_every_pin_is_exact(name: str) -> None:
 def test_no_registry_and_no_machine_is_named() -> None:
     banned = re.compile("py" r"pi\.org|npm" r"js\.org|deb\.debian" r"\.org|/wo" "rk/(main|shared)|/home/[a-z]+/")
     found = [
-        path.relative_to(ROOT) for path in tracked() if path.suffix in TEXT and banned.search(path.read_text(errors="ignore"))
+        path.relative_to(ROOT)
+        for path in tracked()
+        if path.suffix in TEXT and banned.search(path.read_text(errors="ignore"))
     ]
     assert found == []
 
 
 def test_files_and_functions_keep_their_size() -> None:
-    long_files = [path.relative_to(ROOT) for path in sources("app", "sandbox") if len(path.read_text().splitlines()) > 500]
+    long_files = [
+        path.relative_to(ROOT) for path in sources("app", "sandbox") if len(path.read_text().splitlines()) > 500
+    ]
     assert long_files == []
     long_functions = [
         f"{path.relative_to(ROOT)}:{node.name}"

@@ -40,9 +40,7 @@ def user(app: Flask) -> Callable[..., str]:
 
     def make(name: str, role: str, merchant: Merchant | None = None) -> str:
         with app_scope(app, PLATFORM) as own:
-            setting_up.add_user(
-                own, name, role, merchant_key=merchant.key if merchant else "", password=PASSWORD
-            )
+            setting_up.add_user(own, name, role, merchant_key=merchant.key if merchant else "", password=PASSWORD)
         return name
 
     return make
@@ -50,13 +48,9 @@ def user(app: Flask) -> Callable[..., str]:
 
 def found(session: Session, name: str) -> User:
     session.rollback()
-    return session.scalars(
-        select(User).where(User.username == name).execution_options(populate_existing=True)
-    ).one()
+    return session.scalars(select(User).where(User.username == name).execution_options(populate_existing=True)).one()
 
 
 def audit(session: Session, action: str) -> list[AuditEntry]:
     session.rollback()
-    return list(
-        session.scalars(select(AuditEntry).where(AuditEntry.action == action).order_by(AuditEntry.id))
-    )
+    return list(session.scalars(select(AuditEntry).where(AuditEntry.action == action).order_by(AuditEntry.id)))

@@ -40,17 +40,13 @@ def test_the_token_counts_and_not_the_cookie_beside_it(
     assert admin.get(LIST, headers=header).status_code == 403
 
 
-def test_merchants_people_get_no_list_of_merchants(
-    app: Flask, actors: Actors, user: Callable[..., str]
-) -> None:
+def test_merchants_people_get_no_list_of_merchants(app: Flask, actors: Actors, user: Callable[..., str]) -> None:
     client = app.test_client()
     assert client.get(LIST, headers=bearer(client, user("ann", "owner", actors.alice))).status_code == 403
 
 
 @pytest.mark.parametrize("end", ["disable", "reset", "role"])
-def test_a_token_dies_with_its_credential(
-    app: Flask, session: Session, user: Callable[..., str], end: str
-) -> None:
+def test_a_token_dies_with_its_credential(app: Flask, session: Session, user: Callable[..., str], end: str) -> None:
     client = app.test_client()
     header = bearer(client, user("bob", "operator"))
     bob = found(session, "bob")

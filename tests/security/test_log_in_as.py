@@ -73,10 +73,7 @@ def test_there_is_no_way_back_up(operator: FlaskClient, actors: Actors) -> None:
     enter(operator, actors)
     token = csrf_token(operator, "/logout/")
     assert operator.post("/account/password", data={"csrf_token": token}).status_code == 403
-    assert (
-        operator.post(f"/loginas/{actors.bob.id}", data={"csrf_token": token, "reason": REASON}).status_code
-        == 403
-    )
+    assert operator.post(f"/loginas/{actors.bob.id}", data={"csrf_token": token, "reason": REASON}).status_code == 403
     assert operator.post("/logout/", data={"csrf_token": token}).headers["Location"] == "/login/"
     assert operator.get("/account/").status_code == 302
 

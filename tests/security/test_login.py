@@ -32,9 +32,7 @@ def test_unknown_name_wrong_password_and_disabled_user_look_alike(
     assert all(BAD in answer.get_data(as_text=True) for answer in answers)
 
 
-def test_the_sixth_failure_is_told_to_wait_even_with_the_right_password(
-    app: Flask, user: Callable[..., str]
-) -> None:
+def test_the_sixth_failure_is_told_to_wait_even_with_the_right_password(app: Flask, user: Callable[..., str]) -> None:
     name, client = user("bob", "operator"), app.test_client()
     for _ in range(PER_USER):
         assert attempt(client, name, "wrong password!").status_code == 401

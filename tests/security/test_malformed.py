@@ -65,9 +65,7 @@ def test_lists_answer_what_is_only_odd(admin: FlaskClient, actors: Actors, query
     assert admin.get(f"{LIST}?{query}").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "key", ["abc", "-1", "1.0", "99999999999999999999", "١", quote("' OR 1=1"), "%00", "0"]
-)
+@pytest.mark.parametrize("key", ["abc", "-1", "1.0", "99999999999999999999", "١", quote("' OR 1=1"), "%00", "0"])
 @pytest.mark.parametrize("method", ["show", "edit"])
 def test_a_key_that_is_none_is_not_found(admin: FlaskClient, method: str, key: str) -> None:
     assert admin.get(f"/merchantview/{method}/{key}").status_code in {400, 404}
@@ -125,9 +123,7 @@ def test_stock_routes_that_are_not_offered_do_not_exist(admin: FlaskClient, path
 )
 def test_rest_queries_that_are_malformed_are_refused(app: Flask, user: Callable[..., str], text: str) -> None:
     client = app.test_client()
-    answer = client.get(
-        "/api/v1/merchants/", query_string={"q": text}, headers=bearer(client, user("bob", "operator"))
-    )
+    answer = client.get("/api/v1/merchants/", query_string={"q": text}, headers=bearer(client, user("bob", "operator")))
     assert 400 <= answer.status_code < 500
 
 

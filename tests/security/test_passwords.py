@@ -49,9 +49,7 @@ def change(client: FlaskClient, old: str, new: str, again: str | None = None) ->
     return post(client, "/account/password", old_password=old, password=new, again=again or new)
 
 
-def test_a_change_ends_other_sessions_and_tokens_and_keeps_this_one(
-    app: Flask, user: Callable[..., str]
-) -> None:
+def test_a_change_ends_other_sessions_and_tokens_and_keeps_this_one(app: Flask, user: Callable[..., str]) -> None:
     name = user("bob", "operator")
     here, there, machine = app.test_client(), app.test_client(), app.test_client()
     log_in(here, name)
@@ -101,9 +99,7 @@ def test_merchants_people_change_theirs(app: Flask, actors: Actors, user: Callab
     assert change(client, PASSWORD, NEW).status_code == 302
 
 
-def test_a_reset_is_shown_once_and_must_be_changed(
-    app: Flask, session: Session, user: Callable[..., str]
-) -> None:
+def test_a_reset_is_shown_once_and_must_be_changed(app: Flask, session: Session, user: Callable[..., str]) -> None:
     admin, bob = app.test_client(), app.test_client()
     log_in(admin, user("root", "platform_admin"))
     log_in(bob, user("bob", "operator"))

@@ -40,8 +40,7 @@ def test_every_registered_operation_is_in_the_table() -> None:
 def test_no_stock_security_view_is_registered(app: Flask) -> None:
     paths = {str(rule) for rule in app.url_map.iter_rules()}
     assert not any(
-        path.startswith(("/roles", "/resetpassword", "/resetmypassword", "/groups", "/registeruser"))
-        for path in paths
+        path.startswith(("/roles", "/resetpassword", "/resetmypassword", "/groups", "/registeruser")) for path in paths
     )
 
 
@@ -99,16 +98,12 @@ def visit(client: FlaskClient, path: str) -> int:
         ("platform_admin", "/users/add", 200),
     ],
 )
-def test_platform_roles_over_http(
-    client_for: Callable[..., FlaskClient], role: str, path: str, status: int
-) -> None:
+def test_platform_roles_over_http(client_for: Callable[..., FlaskClient], role: str, path: str, status: int) -> None:
     assert visit(client_for(role), path) == status
 
 
 @pytest.mark.parametrize("role", MERCHANT_ROLES)
-def test_merchants_people_over_http(
-    client_for: Callable[..., FlaskClient], actors: Actors, role: str
-) -> None:
+def test_merchants_people_over_http(client_for: Callable[..., FlaskClient], actors: Actors, role: str) -> None:
     client = client_for(role, actors.alice)
     assert visit(client, "/account/") == 200
     for path in ("/users/list/", "/staff/list/", f"/loginas/{actors.bob.id}", "/staff/add?merchant=1"):

@@ -25,9 +25,7 @@ ACCOUNT = "/account/"
 def rows(session: Session) -> list[WebSession]:
     session.rollback()
     return list(
-        session.scalars(
-            select(WebSession).order_by(WebSession.created_at).execution_options(populate_existing=True)
-        )
+        session.scalars(select(WebSession).order_by(WebSession.created_at).execution_options(populate_existing=True))
     )
 
 
@@ -37,9 +35,7 @@ def cookie(client: FlaskClient) -> str:
     return held.value
 
 
-def test_cookie_is_random_and_only_its_hash_is_stored(
-    session: Session, client_for: Callable[..., FlaskClient]
-) -> None:
+def test_cookie_is_random_and_only_its_hash_is_stored(session: Session, client_for: Callable[..., FlaskClient]) -> None:
     client = client_for("operator")
     [row] = rows(session)
     assert row.id_hash == hashlib.sha256(cookie(client).encode()).hexdigest()
@@ -55,9 +51,7 @@ def test_cookie_flags(app: Flask) -> None:
     assert "Secure" not in header
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/healthz", "/static/appbuilder/css/ab.css", "/no-such-page", "/account/"]
-)
+@pytest.mark.parametrize("path", ["/", "/healthz", "/static/appbuilder/css/ab.css", "/no-such-page", "/account/"])
 def test_a_visitor_who_stores_nothing_gets_no_row(app: Flask, session: Session, path: str) -> None:
     answer = app.test_client().get(path)
     assert "Set-Cookie" not in answer.headers
@@ -118,9 +112,7 @@ def test_a_session_ends_after_its_time(client_for: Callable[..., FlaskClient]) -
         assert client.get(ACCOUNT).status_code == 302
 
 
-def test_a_page_that_changes_nothing_writes_nothing(
-    session: Session, client_for: Callable[..., FlaskClient]
-) -> None:
+def test_a_page_that_changes_nothing_writes_nothing(session: Session, client_for: Callable[..., FlaskClient]) -> None:
     client = client_for("operator")
     client.get("/account/password")
     seen = rows(session)[0].seen_at

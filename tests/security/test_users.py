@@ -65,9 +65,7 @@ def test_staff_without_a_merchant_is_not_found(client_for: Callable[..., FlaskCl
 
 
 def test_staff_gets_no_platform_role(actors: Actors, client_for: Callable[..., FlaskClient]) -> None:
-    answer = post(
-        client_for("operator"), f"/staff/add?merchant={actors.alice.id}", username="ann", roles="operator"
-    )
+    answer = post(client_for("operator"), f"/staff/add?merchant={actors.alice.id}", username="ann", roles="operator")
     assert answer.status_code == 422
 
 
@@ -102,22 +100,14 @@ def test_a_new_role_is_in_the_audit_log(session: Session, client_for: Callable[.
     client_for("auditor")
     number = found(session, "auditor1").id
     assert (
-        post(
-            admin, f"/users/edit/{number}", full_name="甲", email="", roles="operator", active="y"
-        ).status_code
-        == 302
+        post(admin, f"/users/edit/{number}", full_name="甲", email="", roles="operator", active="y").status_code == 302
     )
     changed = [row for row in audit(session, "update") if row.after.get("roles")]
     assert [(row.before["roles"], row.after["roles"]) for row in changed] == [(["auditor"], ["operator"])]
 
 
-def test_nobody_disables_or_resets_themselves(
-    session: Session, client_for: Callable[..., FlaskClient]
-) -> None:
+def test_nobody_disables_or_resets_themselves(session: Session, client_for: Callable[..., FlaskClient]) -> None:
     admin = client_for("platform_admin")
     number = found(session, "platform_admin0").id
-    assert (
-        post(admin, f"/users/edit/{number}", full_name="甲", email="", roles="platform_admin").status_code
-        == 422
-    )
+    assert post(admin, f"/users/edit/{number}", full_name="甲", email="", roles="platform_admin").status_code == 422
     assert admin.get(f"/users/reset/{number}").status_code == 400
