@@ -137,4 +137,21 @@
       .catch(function () { setTimeout(ask, 5000); });
   }
   if (progress && progress.dataset.over === '0') setTimeout(ask, 1000);
+
+  // Parts of a page that may change by themselves (an audit's verdict): looked at again while something is pending.
+  function renew() {
+    if (document.hidden) { setTimeout(renew, 5000); return; }
+    fetch(window.location.href, { credentials: 'same-origin' })
+      .then(function (answer) { if (!answer.ok) throw new Error(answer.status); return answer.text(); })
+      .then(function (text) {
+        var fresh = new DOMParser().parseFromString(text, 'text/html');
+        document.querySelectorAll('[data-part]').forEach(function (part) {
+          var other = fresh.querySelector('[data-part="' + part.dataset.part + '"]');
+          if (other && other.innerHTML !== part.innerHTML) part.innerHTML = other.innerHTML;
+        });
+        if (fresh.querySelector('[data-pending]')) setTimeout(renew, 5000);
+      })
+      .catch(function () { setTimeout(renew, 30000); });
+  }
+  if (document.querySelector('[data-pending]')) setTimeout(renew, 5000);
 })();

@@ -83,10 +83,14 @@ def named(row: MiniProgram) -> Markup:
     )
 
 
+# In the audit's column a version that went on to be released reads as what the audit made of it.
+AUDIT_WORDS = {**VERSION_WORDS, VersionState.RELEASED: "已发布"}
+
+
 def stage_cell(version: str, state: Any = None) -> Markup | str:
     if not version:
         return cells.DASH
-    shown = cells.state(state, VERSION_WORDS) if state else ""
+    shown = cells.state(state, AUDIT_WORDS) if state else ""
     return Markup('<span class="stage-at">{} {}</span>').format(version, shown)
 
 
@@ -131,7 +135,7 @@ class _MiniProgramPages(OperationActions, ConsoleView):
     """What the platform's and the merchant's screens of mini-programs share."""
 
     noun = "小程序"
-    choices = {"audit_state": VERSION_WORDS}
+    choices = {"audit_state": AUDIT_WORDS}
     label_columns = {
         "name": "小程序", "state": "授权", "token": "授权有效期", "missing": "缺少权限", "stage": "当前阶段",
         "uploaded_version": "测试版本", "audit_version": "审核版本", "live_version": "线上版本",
@@ -274,7 +278,7 @@ def steps(row: MiniProgram) -> list[dict[str, str]]:
 
 def audit_words(row: MiniProgram) -> str:
     """The version in audit with its state: 1.0.2 审核中."""
-    return f"{row.audit_version} {word(VersionState(row.audit_state))}" if row.audit_state else row.audit_version
+    return f"{row.audit_version} {AUDIT_WORDS[VersionState(row.audit_state)]}" if row.audit_state else row.audit_version
 
 
 def next_step(row: MiniProgram, may: set[str]) -> dict[str, str] | None:
