@@ -153,7 +153,8 @@ def _authorize(app: Flask, sandbox: Sandbox, ids: tuple[int, int], appid: str, p
     """Link, consent, and the merchant's return."""
     with app_scope(app, PLATFORM, actor=ACTOR.info(Door.CLI)) as session:
         owner, merchant = session.get_one(ThirdPartyApp, ids[0]), session.get_one(Merchant, ids[1])
-        sandbox.act(f"apps/{appid}", name=merchant.name[:20])
+        about = {"intro": f"{merchant.name}，在线预约与到店优惠", "subject_name": f"{merchant.name}（个体工商户）"}
+        sandbox.act(f"apps/{appid}", name=merchant.name[:20], **about)
         link = onboarding.make_link(session, merchant, owner, actor=ACTOR)
         back = urlsplit(sandbox.act("consent", link=link.url, appid=appid, permissions=permissions)["redirect_url"])
     onboarding.complete(app, back.path.rsplit("/", 1)[-1], dict(parse_qsl(back.query))["authorization_code"])

@@ -34,7 +34,7 @@ from app.database import reading, writing
 from app.extensions import db
 from app.models import Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
 from app.models.base import utcnow
-from app.operations import onboarding, template
+from app.operations import credentials, onboarding, template
 from app.operations.perform import perform
 from app.tenancy import PLATFORM, app_scope
 
@@ -170,6 +170,7 @@ def _application(database_url: str, _sandbox_server: SandboxServer) -> Iterator[
 @pytest.fixture
 def app(_application: Flask) -> Iterator[Flask]:
     """The application over an empty database with its roles; emptied before the test."""
+    credentials.flush_calls(_application)  # or its thread would write while the tables are emptied
     with _application.app_context():
         empty(db.engine)
     with app_scope(_application, PLATFORM) as session:

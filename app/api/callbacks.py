@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl
 
 import structlog
@@ -11,6 +12,7 @@ from app.extensions import csrf
 from app.operations import inbound, onboarding
 
 log = structlog.get_logger(__name__)
+APPID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 bp = Blueprint("callbacks", __name__, url_prefix="/douyin")
 
 
@@ -34,6 +36,8 @@ def message(component_appid: str) -> Response:
 def _receive(component_appid: str, receiver: str) -> Response:
     """`success` only after the push is stored; every refusal is the same empty 403; not stored = 503."""
     remote = request.remote_addr or ""
+    if not APPID.fullmatch(component_appid):
+        component_appid = ""  # nobody's: refused like any other that is not ours, and never put into a statement
     raw = request.stream.read(inbound.LIMIT + 1)
     try:
         if len(raw) > inbound.LIMIT:

@@ -177,3 +177,9 @@ def test_a_code_joined_with_an_ampersand_is_found(
     back = sandbox.post("consent", link=link.url, appid=appid)["redirect_url"]
     path = back.split("127.0.0.1:8080", 1)[1].replace("?", "&", 1)
     assert app.test_client().get(path).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["tt%00x", "a" * 65, "tt'--", "%E6%8A%96"])
+def test_an_address_that_is_nobodys_is_refused_like_any_other(app: Flask, name: str) -> None:
+    answer = app.test_client().post(f"/douyin/callback/{name}/message", data=b"{}")
+    assert (answer.status_code, answer.data) == (403, b"")
