@@ -48,7 +48,8 @@ class LeasedDouyin:
         self._session = session
         self._douyin = douyin
         self._deadline = time.monotonic() + seconds - timeout
-        self.changed = False
+        self.changed = False  # a change was sent: it may have had its effect
+        self.effected = False  # a change was sent and answered: it had its effect
 
     def send(self, call: Any) -> Any:
         if self._session.new or self._session.dirty or self._session.deleted:
@@ -58,7 +59,9 @@ class LeasedDouyin:
             if time.monotonic() > self._deadline:
                 raise LeaseLost
             self.changed = True
-        return self._douyin.send(call)
+        reply = self._douyin.send(call)
+        self.effected = self.effected or not call.route.safe
+        return reply
 
 
 def due(session: Session, limit: int) -> list[int]:
@@ -167,16 +170,13 @@ class _Attempt:
             check_row(op, row)
             result = op.run(row, work, params)
             self._finish(RunState.SUCCEEDED, result=dict(result or {}))
-        except DouyinError as error:
+        except (DouyinError, NoAnswer, Refused) as problem:
             self.session.rollback()
-            self._said_no(op, row, params, work, error)
-        except NoAnswer as silence:
-            self.session.rollback()
-            self._said_nothing(op, silence)
+            self._refused(op, row, params, work, problem)
         except StaleDataError:
             # The row changed under us after the call may have had its effect: look again at once.
             self._open_ended("记录在执行期间被更新，正在核实结果", seconds=0)
-        except (Refused, LeaseLost, OperationalError):
+        except (LeaseLost, OperationalError):
             raise
         except Exception as fault:  # noqa: BLE001  (the worker's boundary: a fault of ours must not stop the queue)
             log.exception("operation_fault", run=self.run_id, operation=op.name)
@@ -185,6 +185,19 @@ class _Attempt:
                 self._open_ended(f"内部错误（{type(fault).__name__}），正在核实结果", seconds=grace().total_seconds())
             else:
                 self._fail(f"内部错误（{type(fault).__name__}），未发送：请联系技术支持并提供运行编号 #{self.run_id}")
+
+    def _refused(
+        self, op: Operation, row: Any, params: Any, work: Work, problem: DouyinError | NoAnswer | Refused
+    ) -> None:
+        if work.douyin.effected:
+            # The change is made; what failed is a look afterwards. To send it again would make it twice.
+            self._open_ended("抖音已接受，正在核实结果", seconds=2)
+        elif isinstance(problem, DouyinError):
+            self._said_no(op, row, params, work, problem)
+        elif isinstance(problem, NoAnswer):
+            self._said_nothing(op, problem)
+        else:
+            self._fail(problem.message)
 
     def _said_no(self, op: Operation, row: Any, params: Any, work: Work, error: DouyinError) -> None:
         if error.kind == ErrorKind.PLATFORM:

@@ -36,10 +36,8 @@ def _store_apps(session: Session, owner_id: int, found: tuple[douyin_template.Te
         row.gone = True
 
 
-def _store_templates(session: Session, owner_id: int, found: tuple[douyin_template.Template, ...]) -> list[str]:
-    """Ids of the templates that are new to us."""
+def _store_templates(session: Session, owner_id: int, found: tuple[douyin_template.Template, ...]) -> None:
     known = {row.template_id: row for row in session.scalars(select(Template).filter_by(third_party_app_id=owner_id))}
-    fresh = [str(item.template_id) for item in found if str(item.template_id) not in known]
     for item in found:
         text_id = str(item.template_id)
         row = known.pop(text_id, None) or Template(third_party_app_id=owner_id, template_id=text_id)
@@ -48,7 +46,6 @@ def _store_templates(session: Session, owner_id: int, found: tuple[douyin_templa
         session.add(row)
     for row in known.values():
         row.gone = True
-    return fresh
 
 
 @operation("同步模板", on=ThirdPartyApp, mutates=False)
@@ -76,11 +73,16 @@ def sync(flask_app: Flask, third_party_app_id: int) -> str:
 
 
 def _settle_add(app: TemplateApp, work: Work, params: NoParams) -> Settlement:
+    before = work.run.result.get("before")
     found = work.douyin.send(ListTemplates()).template_list
-    fresh = _store_templates(work.session, app.third_party_app_id, found)
-    versions = {str(item.template_id): item.user_version for item in found}
-    made = [text_id for text_id in fresh if versions[text_id] == app.draft_version]
-    if not made:
+    _store_templates(work.session, app.third_party_app_id, found)
+    known = set(before or ())
+    made = [
+        str(item.template_id)
+        for item in found
+        if str(item.template_id) not in known and item.user_version == app.draft_version
+    ]
+    if before is None or not made:  # without the list from before, nothing was sent yet
         return Settlement(Verdict.NOT_DONE)
     return Settlement(Verdict.DONE, "已核实：模板已添加", {"template_id": made[-1]})
 
@@ -90,6 +92,10 @@ def add_template(app: TemplateApp, work: Work, params: NoParams) -> Mapping[str,
     """添加模板: the answer does not name the new template, so the list is read again."""
     if not app.draft_id:
         raise Refused("该模板小程序没有草稿：请先用开发者工具上传代码，再同步模板")
+    before = work.douyin.send(ListTemplates()).template_list
+    # Kept with the intent: a scheduled sync may come to know the new template before an outcome is read back.
+    work.run.result = {"before": [str(item.template_id) for item in before]}
+    work.session.commit()
     work.douyin.send(AddTemplate(draft_id=int(app.draft_id)))
     settled = _settle_add(app, work, params)
     return dict(settled.result)
