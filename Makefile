@@ -6,7 +6,7 @@ PORT ?= 8080
 SANDBOX_PORT ?= 8090
 export PORT SANDBOX_PORT
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-passwords test check bench docs lint-miniapp migration translate env env-dev
+.PHONY: help demo demo-passwords test check bench docs lint-miniapp migration translate env env-dev vendor
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z%-]+:.*## /{sub("%", "NAME", $$1); printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -43,7 +43,7 @@ test: env-dev ## the whole suite; with TEST_POSTGRESQL_URL, TEST_MYSQL_URL also 
 check: env-dev ## lint, format, types, import floors, docs up to date, migrations complete
 	@BIN=$(BIN) sh scripts/check.sh
 
-BENCHES = $(filter-out %_worker __init__,$(basename $(notdir $(wildcard bench/*.py))))
+BENCHES = $(filter-out %_worker console_% __init__,$(basename $(notdir $(wildcard bench/*.py))))
 
 bench: env-dev ## every benchmark
 	@for name in $(BENCHES); do $(MAKE) --no-print-directory bench-$$name || exit 1; done
@@ -61,4 +61,7 @@ migration: env ## new revision: make migration m="what changes"
 	@DOUZHOU_ENV=/nonexistent $(BIN)/python scripts/migration.py "$(m)"
 
 translate: env-dev ## gather the texts and compile the message catalogues
-	@BIN=$(BIN) sh scripts/translate.sh
+	@DOUZHOU_ENV=/nonexistent $(BIN)/python scripts/translate.py
+
+vendor: ## the vendored styles and scripts of app/static/vendor, from the packages pinned in scripts/vendor (needs Node)
+	@cd scripts/vendor && npm ci --no-audit --no-fund --silent && node build.mjs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -82,6 +83,15 @@ def _database_url(env: Mapping[str, str]) -> str:
     return url
 
 
+def _smtp_url(env: Mapping[str, str]) -> str:
+    url = env.get("SMTP_URL", "").strip()
+    if url and not re.match(r"smtps?://([^/@\s]*@)?[^/@\s]+", url):
+        raise SettingError(
+            "SMTP_URL 应形如 smtps://用户名:密码@smtp.example.com:465?from=发件地址（invalid SMTP_URL）：请修改 .env。"
+        )
+    return url
+
+
 def environment() -> dict[str, str]:
     """The process environment over `.env` of the project's folder (or the file named by DOUZHOU_ENV)."""
     path = Path(os.environ.get("DOUZHOU_ENV", ROOT / ".env"))
@@ -104,9 +114,9 @@ class Config:
     FAB_ADD_SECURITY_PERMISSION_VIEW = False
     FAB_ADD_SECURITY_VIEW_MENU_VIEW = False
     FAB_ADD_SECURITY_PERMISSION_VIEWS_VIEW = False
-    FAB_API_SWAGGER_UI = True
+    FAB_ADD_OPENAPI_VIEWS = False  # ours: app/api/openapi.py and app/views/api_page.py
     FAB_API_MAX_PAGE_SIZE = 100
-    FAB_API_KEY_ENABLED = False
+    FAB_API_KEY_ENABLED = True  # FAB asks app/security.py, which knows our own keys
     FAB_INDEX_VIEW = "app.views.dashboard.DashboardView"
     AUTH_TYPE = 1
     AUTH_RATE_LIMITED = False  # ours counts failures per user and address, in the database, over processes
@@ -160,8 +170,12 @@ class Config:
         self.DOUYIN_RATE = _number(env, "DOUYIN_RATE", 50.0)
         self.DOUYIN_V1_TOKENS = _flag(env, "DOUYIN_V1_TOKENS")
         self.OWNERS_MAY_SUBMIT = _flag(env, "OWNERS_MAY_SUBMIT")
+        self.REQUIRE_2FA = _flag(env, "REQUIRE_2FA")
         self.AUDIT_STUCK_HOURS = _number(env, "AUDIT_STUCK_HOURS", 72)
+        self.STORAGE_URL = env.get("STORAGE_URL", "").strip() or f"file://{ROOT / 'var' / 'storage'}"
         self.SANDBOX_URL = env.get("SANDBOX_URL", "")
+        self.METRICS_TOKEN = env.get("METRICS_TOKEN", "").strip()
+        self.SMTP_URL = _smtp_url(env)
         self.EMBEDDED = _flag(env, "EMBEDDED")
         self.LOG_LEVEL = (env.get("LOG_LEVEL") or "INFO").upper()
         self.TESTING = _flag(env, "TESTING")

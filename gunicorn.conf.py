@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ threads = int(_env.get("WEB_THREADS") or "16")
 timeout = 60
 graceful_timeout = 15
 keepalive = 5
+limit_request_line = 8190  # an address names up to 500 ticked rows
 accesslog = None  # addresses carry authorisation codes; the proxy in front keeps its own log
 errorlog = "-"
 loglevel = "warning"
 _stoppers: list[Any] = []
+faulthandler.enable()  # a crash below Python leaves every thread's stack in the log
 
 
 def on_starting(_server: Any) -> None:

@@ -19,10 +19,12 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     importlib.import_module("app.models")  # all mappers before anything asks the metadata
     from app import (  # noqa: PLC0415  (the packages import this one: only now are they complete)
         api,
+        assets,
         cli,
         database,
         demo,
         headers,
+        i18n,
         jobs,
         logs,
         operations,
@@ -38,6 +40,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     app = Flask(__name__)
     app.config.from_object(Config(env))
     app.config.update(overrides)
+    i18n.init_app(app)
     logs.init_logging(app.config["LOG_LEVEL"])
     if hops := app.config["PROXY_HOPS"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -55,8 +58,10 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
         tenancy.install(db.session.session_factory.class_, db.engine)
         audit.install(db.session.session_factory.class_)
         appbuilder = AppBuilder(app, db.session)
+        app.extensions["babel"].locale_selector = i18n.language
         views.register(appbuilder)
         api.register(app, appbuilder)
+    assets.init_app(app)
     jobs.init_app(app)
     cli.register(app)
     demo.register(app)

@@ -10,18 +10,22 @@ from collections.abc import Collection
 from typing import Any
 
 from flask_appbuilder.security.sqla.models import Role
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from app import passwords, throttle, websession
+from app import api_keys, passwords, throttle, twofactor, websession
 from app.errors import Refused
 from app.models.audit import record
 from app.models.base import utcnow
 from app.models.merchant import Merchant
+from app.models.task import Task, TaskState
 from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ConsoleUser
 from app.roles import ADMIN
 
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{1,63}")
+MAIL = re.compile(r"[^@\s<>\"',;]{1,64}@[^@\s<>\"',;]{1,120}\.[^@\s<>\"',;.]{1,24}")
+MAIL_TAKEN = "这个邮箱不能使用：请换一个"
+NO_MAIL = "@localhost.invalid"  # FAB wants a mail address of everybody, and each their own
 
 
 def checked_user_name(user_name: str) -> str:
@@ -64,7 +68,7 @@ def create_user(
         username=user_name,
         first_name=full_name.strip() or user_name,
         last_name="",
-        email=email.strip() or f"{user_name}@localhost.invalid",  # FAB wants one, and each its own
+        email=email.strip() or f"{user_name}{NO_MAIL}",
         active=True,
         password=passwords.hash_password(chosen),
         password_changed_at=utcnow(),
@@ -127,11 +131,38 @@ def change_roles(session: Session, user: ConsoleUser, role_names: Collection[str
 
 
 def set_active(session: Session, user: ConsoleUser, *, active: bool) -> None:
-    """Enable or disable; disabling ends sessions and tokens at once. Refused for the last administrator."""
+    """Enable or disable; disabling ends sessions, tokens and API keys at once, and a running task after its chunk.
+
+    Refused for the last administrator.
+    """
     if not active:
         check_not_last_admin(session, user)
         end_credentials(session, user)
+        api_keys.revoke_all(session, user)
+        running = update(Task).where(Task.user_id == user.id, Task.state == TaskState.RUNNING)
+        session.execute(running.values(cancel_asked=True).execution_options(synchronize_session=False))
     user.active = active
+
+
+def reset_second_factor(session: Session, user: ConsoleUser) -> None:
+    """Turn a user's second factor off by someone else's hand; what the user has open ends."""
+    if not twofactor.is_on(session, user.id):
+        raise Refused("此用户没有开启两步验证")
+    twofactor.remove(session, user, action="two_factor_reset")
+    end_credentials(session, user)
+
+
+def set_profile(session: Session, user: ConsoleUser, full_name: str, email: str) -> None:
+    """A user's own name and mail address. Refused for an address of the wrong form, or somebody else's."""
+    email = email.strip()
+    if email and not MAIL.fullmatch(email):
+        raise Refused("邮箱的格式不正确", field="email")
+    if email and email != user.email:
+        held = select(ConsoleUser.id).where(ConsoleUser.email == email, ConsoleUser.id != user.id)
+        if session.scalars(held).first() is not None:
+            raise Refused(MAIL_TAKEN, field="email")
+    user.first_name = full_name.strip() or user.username
+    user.email = email or f"{user.username}{NO_MAIL}"
 
 
 def check_not_last_admin(session: Session, user: ConsoleUser) -> None:

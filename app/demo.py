@@ -15,15 +15,24 @@ from flask import Flask, current_app
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import accounts, passwords
+from app import accounts, jobs, passwords
 from app import operations as core
 from app import setup as setting_up
-from app.models import Door, Industry, Merchant, MiniProgram, SubjectType, Template, ThirdPartyApp, User
+from app.models import (
+    Door,
+    Industry,
+    Merchant,
+    MerchantState,
+    MiniProgram,
+    SubjectType,
+    Template,
+    ThirdPartyApp,
+    User,
+)
 from app.models.base import utcnow
 from app.operations import onboarding, release, template
+from app.operations.merchants import keep_phone
 from app.operations.perform import perform
-from app.redaction import mask_phone
-from app.secrets import keyring
 from app.tenancy import PLATFORM, app_scope
 
 SANDBOX_APP = {
@@ -44,11 +53,22 @@ LIGHT_HEADS = (
     "春和", "青禾", "南山", "北巷", "半夏", "知味", "拾光", "云舒", "锦里", "长安", "清欢", "溪边", "初见", "山野",
     "星河",
 )  # fmt: skip
-LIGHT_TAILS = (
-    "小馆", "花店", "造型", "学堂", "家居", "车行", "影像", "健身", "茶舍", "烘焙", "书店", "民宿", "宠物", "眼镜",
-    "母婴", "水果", "咖啡", "瑜伽", "画室", "手作",
-)  # fmt: skip
+LIGHT_TAILS = {
+    "小馆": "餐饮美食", "花店": "鲜花礼品", "造型": "美容美发", "学堂": "教育培训", "家居": "家居装修",
+    "车行": "汽车服务", "影像": "亲子摄影", "健身": "运动健身", "茶舍": "餐饮美食", "烘焙": "餐饮美食",
+    "书店": "教育培训", "布艺": "家居装修", "洗车": "汽车服务", "美甲": "美容美发", "母婴": "亲子摄影",
+    "水果": "餐饮美食", "咖啡": "餐饮美食", "瑜伽": "运动健身", "画室": "教育培训", "礼品": "鲜花礼品",
+}  # fmt: skip
 LIGHT_COUNT = 300
+FAMILY_NAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林罗高郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘蒋蔡余杜叶程魏苏吕丁任沈"
+GIVEN_NAMES = (
+    "雨桐", "子涵", "梓萱", "一鸣", "思远", "佳怡", "浩然", "欣悦", "俊杰", "晓燕", "志强", "丽娟", "建华", "海燕",
+    "文博", "静怡", "国庆", "秀兰", "明轩", "若曦", "天佑", "雅琴", "振宇", "春梅", "伟", "敏", "磊", "婷", "涛", "霞",
+)  # fmt: skip
+PLANS = ("基础版",) * 4 + ("标准版",) * 9 + ("专业版",) * 5 + ("旗舰版",) * 2 + ("",)
+RATES = (0, 3, 3, 5, 5, 5, 6.5, 8)
+SUBJECTS = (SubjectType.INDIVIDUAL,) * 6 + (SubjectType.COMPANY,) * 3 + (SubjectType.OTHER,)
+NOTES = ("下午联系", "续费时赠送一次页面设计", "由老客户介绍", "希望周末上线", "两家门店共用一个小程序")
 ACTOR = core.Actor(None, "演示数据")
 
 
@@ -91,14 +111,31 @@ def _merchants(session: Session) -> list[Merchant]:
             subject_type=SubjectType.INDIVIDUAL if name.endswith("面馆") else SubjectType.COMPANY,
             expires_on=utcnow().date() + timedelta(days=300),
         )  # fmt: skip
-        row.phone, row.phone_hash, row.phone_masked = phone, keyring().fingerprint(phone), mask_phone(phone)
+        keep_phone(row, phone)
         rows.append(row)
     dice = random.Random(2024)
-    names = [f"{head}{tail}" for head in LIGHT_HEADS for tail in LIGHT_TAILS][:LIGHT_COUNT]
-    rows += [Merchant(name=name, industry=industries[dice.choice(INDUSTRIES)], plan="标准版") for name in names]
+    names = [(f"{head}{tail}", trade) for head in LIGHT_HEADS for tail, trade in LIGHT_TAILS.items()][:LIGHT_COUNT]
+    rows += [_light(dice, number, name, industries[trade]) for number, (name, trade) in enumerate(names)]
     session.add_all(rows)
     session.flush()
     return rows
+
+
+def _light(dice: random.Random, number: int, name: str, industry: Industry) -> Merchant:
+    """A merchant that came some time within the last year, for some of whom the plan is over or about to be."""
+    age, plan = dice.randrange(1, 360), dice.choice(PLANS)
+    row = Merchant(
+        name=name, industry=industry,
+        contact=dice.choice(FAMILY_NAMES) + dice.choice(GIVEN_NAMES),
+        subject_type=dice.choice(SUBJECTS), commission_rate=dice.choice(RATES), plan=plan,
+        expires_on=utcnow().date() + timedelta(days=dice.randrange(-40, 360)) if plan else None,
+        remarks=dice.choice(NOTES) if dice.random() < 0.2 else "",
+        created_at=utcnow() - timedelta(days=age, minutes=number),
+    )  # fmt: skip
+    if dice.random() < 0.04:
+        row.state = MerchantState.SUSPENDED
+    keep_phone(row, f"1380002{number:04}")
+    return row
 
 
 def _users(session: Session, merchants: list[Merchant]) -> Iterator[tuple[str, str]]:
@@ -140,6 +177,7 @@ def _fleet(app: Flask, sandbox: Sandbox, owner_id: int, merchant_ids: list[int])
     template.sync(app, owner_id)
     for appid, (stage, _) in zip(appids, STAGES, strict=True):
         _take_to(app, sandbox, appid, stage)
+    jobs.run_now(app, "notices", ACTOR.name)  # so that the bell already knows what nobody announces
 
 
 def _ticket(app: Flask, owner_id: int, sandbox: Sandbox) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
+from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, NotFound
 
 from app.errors import DouyinError, NoAnswer, Refused
+from app.i18n import say
 from app.tenancy import ScopeError
 
 log = logging.getLogger(__name__)
@@ -48,8 +50,8 @@ def csp_nonce() -> str:
     return str(g.csp_nonce)
 
 
-def _policy() -> str:
-    nonce = f" 'nonce-{g.csp_nonce}'" if "csp_nonce" in g else ""
+def policy(nonce: str = "") -> str:
+    """The content security policy; `nonce` is one more source of scripts."""
     return (
         f"default-src 'self'; script-src 'self'{nonce}; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob: https:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
@@ -57,12 +59,20 @@ def _policy() -> str:
     )
 
 
+def fixed_headers(app: Flask) -> list[tuple[str, str]]:
+    """What an answer carries that no request has a part in: static files'."""
+    return [*FIXED.items(), ("Content-Security-Policy", policy()), *_transport(app)]
+
+
+def _transport(app: Flask) -> list[tuple[str, str]]:
+    secure = app.config["PUBLIC_URL"].startswith("https://")
+    return [("Strict-Transport-Security", "max-age=31536000; includeSubDomains")] if secure else []
+
+
 def _add_headers(response: Response) -> Response:
-    for name, value in FIXED.items():
+    nonce = f" 'nonce-{g.csp_nonce}'" if "csp_nonce" in g else ""
+    for name, value in [*FIXED.items(), ("Content-Security-Policy", policy(nonce)), *_transport(current_app)]:
         response.headers.setdefault(name, value)
-    response.headers.setdefault("Content-Security-Policy", _policy())
-    if current_app.config["PUBLIC_URL"].startswith("https://"):
-        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
     if g.get("principal") is not None or request.path == "/login/":
         response.headers["Cache-Control"] = "no-store"
     return response
@@ -72,7 +82,7 @@ def trusted_hosts(app: Flask) -> list[str]:
     """The hosts that are answered, without ports: those configured, else the public one and this machine."""
     configured = list(app.config["TRUSTED_HOSTS"] or [])
     public = urlsplit(app.config["PUBLIC_URL"]).hostname
-    return configured or [*([public] if public else []), *LOCAL_HOSTS]
+    return configured or list(dict.fromkeys([*([public] if public else []), *LOCAL_HOSTS]))
 
 
 def wants_json() -> bool:
@@ -86,10 +96,37 @@ def _answer(code: int, title: str, message: str, *, reference: str = "") -> Resp
             {"reference": reference} if reference else {}
         )
         answer = jsonify(body)
+    elif "HX-Request" in request.headers:  # a part of a page asked: console.js shows the sentence
+        words = [f"{say(title)}：{say(message)}", say(f"编号：{reference}") if reference else ""]
+        answer = Response(" ".join(filter(None, words)), mimetype="text/plain")
     else:
-        answer = Response(render_template("error.html", code=code, title=title, message=message, reference=reference))
+        answer = Response(_page(code=code, title=title, message=message, reference=reference))
     answer.status_code = code
     return answer
+
+
+def _page(**words: Any) -> str:
+    """A fault inside the console's frame for who has logged in, bare for all others and when the frame fails too."""
+    words |= {"back": _way_back(), "again": request.method == "GET" and words["code"] in {429, 500, 502}}
+    try:
+        if current_user.is_authenticated:
+            return render_template("console/error.html", appbuilder=current_app.appbuilder, **words)  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001  (whatever broke the page may break its frame: the bare page needs nothing)
+        log.warning("the frame of the page for %s could not be shown", words["code"], exc_info=True)
+    return render_template("error.html", **words)
+
+
+def _way_back() -> str:
+    """The page of this site that the reader came from; empty when there is none but this one."""
+    try:
+        came = urlsplit(request.referrer or "")
+    except ValueError:
+        return ""
+    path = "/" + came.path.lstrip("/\\")  # browsers take either for the start of another site's address
+    here = request.method == "GET" and path == request.path
+    if here or not came.netloc or came.netloc != request.headers.get("Host"):
+        return ""
+    return f"{path}?{came.query}" if came.query else path
 
 
 def _on_http_error(error: HTTPException) -> Any:
@@ -134,6 +171,8 @@ def _on_douyin(error: DouyinError | NoAnswer) -> Response:
 
 
 def _on_csrf(_error: CSRFError) -> Response:
+    if "principal" not in g:  # the check comes before it is known who asks, in whose frame the page is shown
+        current_app.appbuilder.sm.before_request()  # type: ignore[attr-defined]
     return _answer(400, *EXPIRED)
 
 

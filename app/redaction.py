@@ -14,7 +14,7 @@ SECRET_NAMES = (
     "authorizer_access_token", "authorizer_refresh_token", "authorization_code", "AuthorizationCode",
     "pre_auth_code", "client_secret", "session_key", "Ticket", "ticket", "secret", "app_secret", "aes_key",
     "encoding_aes_key", "token", "refresh_token", "password", "Encrypt", "MsgSignature", "code", "anonymous_code",
-    "authorization", "cookie", "api_key", "csrf_token", "business_id_card", "totp",
+    "authorization", "cookie", "api_key", "csrf_token", "business_id_card", "totp", "otp",
 )  # fmt: skip
 PHONE_NAMES = ("phone", "mobile", "business_mobile", "phone_number", "purePhoneNumber", "phoneNumber")
 
@@ -24,7 +24,7 @@ _QUOTED = re.compile(_NAME + r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")  # 
 _ESCAPED = re.compile(_NAME + r"""(\\+["'])[^"'\\]*""")  # JSON within JSON
 _PLAIN = re.compile(_NAME + r"""(["']?)[^"'&\s,;)}\]\\]+""")  # query strings, words; quotes that never close
 _COOKIES = re.compile(r"(?im)\b((?:set-)?cookie:\s*)[^\r\n\"']+")
-_PREFIXED = re.compile(r"\b(?:clt|isvact|isvrft|whs)[.-][A-Za-z0-9._~+/=-]{6,}")
+_PREFIXED = re.compile(r"\b(?:(?:clt|isvact|isvrft|whs)[.-][A-Za-z0-9._~+/=-]{6,}|dz_[A-Za-z0-9]{20,})")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}")
 _PHONE = re.compile(r"(?a)(?<![\w.])(?:\+?86[- ]?)?(1[3-9]\d)\d{4}(\d{4})(?!\w)")  # a Chinese letter is no \w
 _LOWER_SECRET = frozenset(name.lower() for name in SECRET_NAMES)

@@ -41,6 +41,11 @@ _EVERYONE = dict.fromkeys(ROLES, _R)
 VIEWS: Mapping[str, Mapping[str, str]] = {
     "DashboardView": _EVERYONE,
     "ProfileView": dict.fromkeys(ROLES, _W),
+    "TwoFactorView": dict.fromkeys(ROLES, _W),
+    "ApiKeyView": {ADMIN: _W, OPERATOR: _W, AUDITOR: _W, OWNER: _W},  # who has anything to ask the API for
+    "SavedViewsView": dict.fromkeys(ROLES, _W),  # each their own, of lists that they may open
+    "NoticesView": dict.fromkeys(ROLES, _W),  # everyone's own
+    "NoticeSettingsView": dict.fromkeys(ROLES, _W),
     "ChoicesView": _EVERYONE,  # the options of select fields: it asks the view whose field it is
     "MerchantView": _WATCHED,
     "IndustryView": _WATCHED,
@@ -50,13 +55,17 @@ VIEWS: Mapping[str, Mapping[str, str]] = {
     "TemplateView": _WATCHED,
     "TemplateAppView": _WATCHED,
     "VersionView": _WATCHED,
+    "VersionEventView": _WATCHED,
     "OperationRunView": _WATCHED,
     "BatchView": _WATCHED,
+    "TasksView": dict.fromkeys(ROLES, _W),  # each their own: whoever may export may also cancel it
     "OperateView": {ADMIN: _W, OPERATOR: _W, OWNER: _W},  # and then `may_operate` for each operation
     "InboundEventView": _WATCHED,
     "RefusedPushView": _WATCHED,
     "ApiCallView": _WATCHED,
     "JobView": _WATCHED,
+    "SystemView": _SETTING,
+    "PaletteView": _EVERYONE,  # finds only what its user may open
     "StaffView": _WATCHED,
     "LoginAsView": {ADMIN: _W, OPERATOR: _W},
     "ThirdPartyAppView": {ADMIN: _W, OPERATOR: _R, AUDITOR: _R},
@@ -69,8 +78,8 @@ VIEWS: Mapping[str, Mapping[str, str]] = {
     "MiniProgramApi": _WATCHED,
     "VersionApi": _WATCHED,
     "MenuApi": _EVERYONE,
-    "OpenApi": {ADMIN: _R, OPERATOR: _R, AUDITOR: _R},
-    "SwaggerView": {ADMIN: _R, OPERATOR: _R, AUDITOR: _R},
+    "OpenApi": {ADMIN: _R, OPERATOR: _R, AUDITOR: _R, OWNER: _R},
+    "SwaggerView": {ADMIN: _R, OPERATOR: _R, AUDITOR: _R, OWNER: _R},
 }
 
 _PLATFORM = frozenset({ADMIN, OPERATOR})
@@ -120,6 +129,11 @@ def is_platform(role_names: Collection[str]) -> bool:
 def may_act_as_merchant(role_names: Collection[str]) -> bool:
     """Who may log in as a merchant (登录商户)."""
     return bool(_PLATFORM & set(role_names))
+
+
+def may_have_keys(role_names: Collection[str]) -> bool:
+    """Who may make API keys."""
+    return bool(set(VIEWS["ApiKeyView"]) & set(role_names))
 
 
 def role_words(role_names: Collection[str]) -> str:

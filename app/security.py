@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import current_app, flash, g, has_request_context, redirect, request, session, url_for
+from flask import Response, current_app, flash, g, has_request_context, jsonify, redirect, request, session, url_for
 from flask_appbuilder.security.sqla.manager import SecurityManager as FabSecurityManager
 from flask_login import current_user, login_user
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from app import passwords, throttle, websession
-from app.database import reading
+from app import api_keys, twofactor, websession
+from app.database import reading, writing
 from app.errors import Refused
 from app.extensions import db
 from app.models.audit import record
@@ -37,9 +37,15 @@ from app.throttle import TooManyAttempts
 ACTING_LIFE = timedelta(minutes=30)
 SHORTEST_REASON = 4
 WEB = "web"
+PROOF_MINUTES = 10
 OWN_ACCOUNT = "ProfileView"
-# Where a user may still go whose password must be changed first.
-BEFORE_CHANGE = frozenset({"ProfileView.password", "LoginView.logout", "LocaleView.index"})
+# The screens of one's own account: while logged in as a merchant there is no account.
+OWN_VIEWS = frozenset({OWN_ACCOUNT, "TwoFactorView", "ApiKeyView"})
+# Where a user may still go whose password must be changed first, or who must set up the second factor first.
+BEFORE_CHANGE = frozenset({"ProfileView.password", "LoginView.logout"})
+BEFORE_ENROLMENT = frozenset({"TwoFactorView.enrol", "ProfileView.confirm", "LoginView.logout"})
+API = "/api/v1/"
+CLOSED = "用户已停用，或须先登录控制台修改密码、开启两步验证"
 log = logging.getLogger(__name__)
 
 
@@ -142,10 +148,18 @@ def _user(pk: Any) -> ConsoleUser | None:
         return None
     held = g.setdefault("users", {})
     if pk not in held:
-        with reading(), login_session(SYSTEM) as own:
-            held[pk] = _load(own, ConsoleUser.id == int(pk))
+        held[pk] = _loaded(int(pk))
     user: ConsoleUser | None = held[pk]
     return user if may_enter(user) else None
+
+
+def _loaded(pk: int) -> ConsoleUser | None:
+    """The user whom the browser's session brought along, else one that is asked for."""
+    brought: ConsoleUser | None = g.get("session_user")
+    if brought is not None and brought.id == pk:
+        return brought
+    with reading(), login_session(SYSTEM) as own:
+        return _load(own, ConsoleUser.id == pk)
 
 
 def _address() -> str:
@@ -154,6 +168,12 @@ def _address() -> str:
 
 def _bearer() -> bool:
     return request.headers.get("Authorization", "").lower().startswith("bearer ")
+
+
+def _api_key() -> str:
+    """The API key that the request brings; empty for a JWT, and away from the API."""
+    held = request.headers["Authorization"][7:].strip() if _bearer() and request.path.startswith(API) else ""
+    return held if held.startswith(api_keys.PREFIX) else ""
 
 
 def adopt(known: Principal, door: Door | str) -> None:
@@ -174,15 +194,42 @@ def _principal_of(user: ConsoleUser) -> Principal:
     return Principal(user, frozenset({OWNER}), as_merchant)
 
 
-def sign_in(user: ConsoleUser) -> None:
-    """Begin a user's browser session under a new id; of the visitor's, only the language is kept."""
-    locale = session.get("locale")
+def sign_in(user: ConsoleUser, *, second: bool = False) -> None:
+    """Begin a user's browser session under a new id; of the visitor's, only the language is kept.
+
+    `second`: a code was given too. A user's own session that begins anew keeps that.
+    """
+    locale = (user.preferences or {}).get("locale") or session.get("locale")
+    second = second or (session.get("_user_id") == str(user.id) and bool(session.get("second")))
     session.clear()
     if locale:
         session["locale"] = locale
     session["gen"] = user.credential_generation
+    session["second"] = second
     login_user(user)
+    prove()
+
+
+def prove() -> None:
+    """The user has just given the password (and code): note it, under a new session id."""
+    session["proved_at"] = utcnow().isoformat()
     websession.renew()
+
+
+def recently_proved(minutes: int = PROOF_MINUTES) -> bool:
+    """Whether whoever sits at this browser has lately proved to be its user; never while logged in as a merchant."""
+    known, proved_at = principal(), session.get("proved_at")
+    if known is None or known.acting or _bearer() or not proved_at:
+        return False
+    return utcnow() - datetime.fromisoformat(proved_at) < timedelta(minutes=minutes)
+
+
+def must_enrol(user: ConsoleUser) -> bool:
+    """Whether REQUIRE_2FA keeps a user, for whom no code was asked in a browser, from everything else."""
+    if not current_app.config["REQUIRE_2FA"] or not is_platform(user.role_names):
+        return False
+    with reading(), login_session(SYSTEM) as own:
+        return not twofactor.is_on(own, user.id)
 
 
 def sign_out() -> None:
@@ -273,6 +320,8 @@ class SecurityManager(FabSecurityManager):
         user = _user(jwt_data.get("sub"))
         if user is None or jwt_data.get("gen") != user.credential_generation or user.must_change_password:
             return None
+        if must_enrol(user):
+            return None
         g.token_generation = user.credential_generation
         adopt(Principal(user, user.role_names), Door.REST)
         return user
@@ -280,6 +329,8 @@ class SecurityManager(FabSecurityManager):
     def before_request(self) -> Any:
         """Adopt the cookie's user before any view runs; an address without sessions has no user either."""
         g.user, g.principal, g.users = self.lm.anonymous_user(), None, {}
+        if text := _api_key():
+            return _enter_by_key(text)
         if not websession.has_session(request.path):
             return None
         if not current_user.is_authenticated:
@@ -292,6 +343,9 @@ class SecurityManager(FabSecurityManager):
         adopt(known, WEB)
         if known.user.must_change_password and not known.acting and request.endpoint not in BEFORE_CHANGE:
             return redirect(url_for("ProfileView.password"))
+        enrolled = known.acting or session.get("second") or request.endpoint in BEFORE_ENROLMENT | BEFORE_CHANGE
+        if not enrolled and must_enrol(known.user):
+            return redirect(url_for("TwoFactorView.enrol"))
         return None
 
     def _end_of_acting(self, known: Principal) -> Any:
@@ -308,35 +362,22 @@ class SecurityManager(FabSecurityManager):
         known = principal()
         return known.user if known else None
 
-    # Log-in, by form and by API.
+    def auth_user_db(self, _username: str, _password: str) -> None:
+        """FAB's way in, which knows no throttle and no second factor, is shut: app/signin.py is the way."""
 
-    def auth_user_db(self, username: str, password: str) -> ConsoleUser | None:
-        """The user, or None alike for an unknown name, a wrong password and a user who may not enter.
+    @staticmethod
+    def extract_api_key_from_request() -> str | None:
+        return _api_key() or None
 
-        Raises TooManyAttempts after too many failures of the user or of the address.
-        """
-        name = username.strip().replace("\0", "").encode(errors="replace").decode()[:128]
-        with login_session() as own:
-            attempt = throttle.begin(own, name, _address())
-            user = _load(own, ConsoleUser.username.in_({name, name.lower()}))
-            own.commit()  # no transaction is open while the hash is worked out
-            if user is not None and user.username not in {name, name.lower()}:
-                user = None  # MariaDB finds `admin` under `ádmin` too, and each spelling would have its own count
-            right = passwords.matches(password, user.password if user else None)
-            if user is None or not right or not may_enter(user):
-                _record_failure(own, user)
-                return None
-            throttle.forgive(own, attempt)
-            _record_success(own, user)
-            g.token_generation = user.credential_generation
-            own.expunge_all()
-            return user
+    def validate_api_key(self, _text: str) -> ConsoleUser | None:
+        """FAB asks for the key's user once more; `before_request` has let it in, or there is none."""
+        return self.current_user
 
     # Permissions: from the table, never from the database.
 
     def has_access(self, permission_name: str, view_name: str) -> bool:
         known = principal()
-        if known is None or (known.acting and view_name == OWN_ACCOUNT):
+        if known is None or (known.acting and view_name in OWN_VIEWS):
             return False
         if permission_name == "menu_access":
             return view_name in self.get_user_menu_access([view_name])
@@ -380,24 +421,35 @@ class SecurityManager(FabSecurityManager):
 
     def _sees(self, known: Principal, item: Any) -> bool:
         view = getattr(item.baseview, "class_permission_name", None) or str(item.href).split(".", 1)[0]
-        return can(known.role_names, "menu_access", view) and not (known.acting and view == OWN_ACCOUNT)
+        return can(known.role_names, "menu_access", view) and not (known.acting and view in OWN_VIEWS)
 
 
-def _record_failure(own: Session, user: ConsoleUser | None) -> None:
-    # The typed name of an unknown user is not kept: it is now and then a password.
-    record(own, "login_failed", subject=user)
-    if user is not None:
-        user.fail_login_count = (user.fail_login_count or 0) + 1
-    own.commit()
+def _enter_by_key(text: str) -> Response | None:
+    """Adopt the user of an API key: its role and scope as they are now, at most what the key's own scope covers."""
+    with reading(), login_session(SYSTEM) as own:
+        key = api_keys.find(own, text)
+    user = _user(key.user_id) if key is not None else None
+    why = api_keys.refusal(key)
+    if not why and (user is None or user.must_change_password or must_enrol(user)):
+        why = CLOSED
+    if key is None or user is None or why:
+        answer = _refused(401, "unauthorized", why)
+        answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
+    if not api_keys.allows(key, request.method, request.blueprint):
+        return _refused(403, "forbidden", "此 API 密钥的权限范围不包含这个请求")
+    adopt(Principal(user, user.role_names), Door.REST)
+    if api_keys.use_is_due(key):
+        with writing(), login_session(SYSTEM) as own:
+            api_keys.note_use(own, key.id, _address())
+            own.commit()
+    return None
 
 
-def _record_success(own: Session, user: ConsoleUser) -> None:
-    own.info["actor"] = Actor(user.id, user.username, _address()).info(WEB)
-    record(own, "login", subject=user)
-    user.last_login = utcnow().replace(tzinfo=None)  # FAB's column is naive; kept in UTC
-    user.login_count = (user.login_count or 0) + 1
-    user.fail_login_count = 0
-    own.commit()
+def _refused(status: int, code: str, message: str) -> Response:
+    answer = jsonify(code=code, message=message)
+    answer.status_code = status
+    return answer
 
 
 __all__ = [
@@ -416,6 +468,8 @@ __all__ = [
     "login_session",
     "may_enter",
     "principal",
+    "prove",
+    "recently_proved",
     "sign_in",
     "sign_out",
 ]

@@ -38,6 +38,7 @@ from app.database import writing
 SCOPE = "scope"
 READABLE = frozenset({"ab_role"})  # tables of FAB's own that a merchant's session may read
 MARK = "tenancy_mark"
+INDEX = "search_"  # what the name of a table's text index begins with
 
 
 class ScopeError(Exception):
@@ -186,13 +187,17 @@ def _self_scoped() -> tuple[type[Any], ...]:
 def _tables(kinds: tuple[str, ...]) -> frozenset[str]:
     from flask_appbuilder import Model  # noqa: PLC0415  (see above)
 
-    return frozenset(
+    mappers = Model.registry.mappers
+    named = {
         table.name
-        for mapper in Model.registry.mappers
+        for mapper in mappers
         if tenancy_of(mapper.class_) in kinds
         for table in mapper.tables
         if isinstance(table, Table)
-    )
+    }
+    if "platform" in kinds:  # a text index holds every merchant's words, whosever the rows are
+        named |= {f"{INDEX}{mapper.local_table}" for mapper in mappers if hasattr(mapper.class_, "__searched__")}
+    return frozenset(named)
 
 
 @lru_cache(maxsize=4)

@@ -1,9 +1,14 @@
-"""Log-in attempts, counted per user and address in the database: the limits hold over processes."""
+"""Log-in attempts, counted per user and address in the database: the limits hold over processes.
+
+A device that has logged in as the user before has an allowance of its own (`device`), so that strangers who guess at a
+name do not keep its owner out.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -16,6 +21,7 @@ from app.secrets import keyring
 WINDOW = timedelta(minutes=15)
 PER_USER = 5
 PER_ADDRESS = 30
+DEVICE = "device:"  # stands before a device's mark where an attempt's address would be
 
 
 class TooManyAttempts(Refused):
@@ -34,29 +40,37 @@ class Attempt:
     user_hash: str
 
 
-def begin(session: Session, user_name: str, address: str) -> Attempt:
+def begin(session: Session, user_name: str, address: str, *, device: str = "") -> Attempt:
     """Count an attempt before the password is looked at, so that parallel ones cannot pass together. Commits.
 
     Raises TooManyAttempts; a refused attempt is not counted, so that hammering does not lock for ever.
     """
-    row = LoginAttempt(user_hash=_hashed(user_name), address=address[:64])
+    row = LoginAttempt(user_hash=_hashed(user_name), address=(f"{DEVICE}{device}" if device else address)[:64])
     session.add(row)
     session.commit()
-    since = utcnow() - WINDOW
-    limits = (
-        (LoginAttempt.user_hash == row.user_hash, PER_USER),
-        (LoginAttempt.address == row.address, PER_ADDRESS),
-    )
-    for same, limit in limits:
-        count, oldest = session.execute(
-            select(func.count(), func.min(LoginAttempt.at)).where(same, LoginAttempt.at > since)
-        ).one()
-        if count > limit:
-            session.delete(row)
-            session.commit()
-            raise TooManyAttempts(max(1, -int((utcnow() - WINDOW - oldest).total_seconds() // 60)))
+    for limit, same in _limits(row, known_device=bool(device)):
+        _refuse_beyond(session, row, limit, *same)
     session.commit()
     return Attempt(row.id, row.user_hash)
+
+
+def _limits(row: LoginAttempt, *, known_device: bool) -> list[tuple[int, tuple[Any, ...]]]:
+    if known_device:
+        return [(PER_USER, (LoginAttempt.user_hash == row.user_hash, LoginAttempt.address == row.address))]
+    strangers = LoginAttempt.address.not_like(f"{DEVICE}%")
+    return [
+        (PER_USER, (LoginAttempt.user_hash == row.user_hash, strangers)),
+        (PER_ADDRESS, (LoginAttempt.address == row.address,)),
+    ]
+
+
+def _refuse_beyond(session: Session, row: LoginAttempt, limit: int, *same: Any) -> None:
+    recent = select(func.count(), func.min(LoginAttempt.at)).where(*same, LoginAttempt.at > utcnow() - WINDOW)
+    count, oldest = session.execute(recent).one()
+    if count > limit:
+        session.delete(row)
+        session.commit()
+        raise TooManyAttempts(max(1, -int((utcnow() - WINDOW - oldest).total_seconds() // 60)))
 
 
 def forgive(session: Session, attempt: Attempt) -> None:

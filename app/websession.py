@@ -1,33 +1,44 @@
 """Server-side sessions: the cookie holds 256 random bits, the database their hash and the session's data.
 
-An anonymous visitor gets a row only when there is something to keep (the form's token on the log-in page). A
-session of a user ends with its row: at log-out, at a change of password, when the user is disabled.
+What there is to keep of a visitor (the form's token on the log-in page, the language) is in a signed cookie, so that
+whoever comes by writes nothing; only who has given a password has a row. A user's session ends with its row: at
+log-out, at a change of password, when the user is disabled.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from flask import Flask, Request, Response, request, session
+from flask import Flask, Request, Response, g, request, session
 from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SessionInterface, SessionMixin
-from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.orm import Session
+from flask_appbuilder.security.sqla.models import Role, assoc_user_role
+from itsdangerous import BadSignature, TimestampSigner
+from sqlalchemy import Connection, Select, bindparam, delete, insert, join, select, update
+from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.database import reading
 from app.extensions import db
+from app.models import Merchant
 from app.models.base import utcnow
 from app.models.records import WebSession
+from app.models.user import ConsoleUser
 
 ANONYMOUS_LIFE = timedelta(hours=1)
 TOUCH_EVERY = timedelta(minutes=5)
 COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
+FLASHES = 5  # messages that wait to be shown, at most
+VISITOR = "v."  # begins the cookie of a visitor
+CARRIED = frozenset({"csrf_token", "locale", "_flashes"})  # what such a cookie may hold
 # Addresses that never look at a session: machines call them, or they are files.
 WITHOUT_SESSION = ("/static/", "/mp/", "/douyin/callback/", "/healthz", "/readyz", "/metrics", "/favicon.ico")
 _table = WebSession.__table__
@@ -68,13 +79,14 @@ class ServerSessions(SessionInterface):
         found = ServerSession()
         found.kept = has_session(request.path)
         cookie = request.cookies.get(self.get_cookie_name(app), "")
+        if found.kept and cookie.startswith(VISITOR):
+            return self._visitor(app, cookie)
         if not found.kept or not COOKIE.fullmatch(cookie):
             return found
-        columns = (_table.c.data, _table.c.seen_at, _table.c.expires_at)
-        with reading(), db.engine.connect() as connection:
-            row = connection.execute(select(*columns).where(_table.c.id_hash == hashed(cookie))).first()
-        if row is None or row.expires_at <= utcnow():
+        held = _found(hashed(cookie))
+        if held is None or held[0].expires_at <= utcnow():
             return found
+        row, g.session_user = held
         found = ServerSession(cookie, row.data, self.serializer.loads(row.data.decode()))
         found.seen_at, found.expires_at = row.seen_at, row.expires_at
         return found
@@ -84,15 +96,37 @@ class ServerSessions(SessionInterface):
             return
         response.vary.add("Cookie")
         data = {key: value for key, value in session.items() if not _is_default(app, key, value)}
-        if not session.cookie and not _worth_a_row(data):
+        if not session.cookie and not session.stored and not _worth_keeping(data):
             return
+        if "_flashes" in data:  # every refused address leaves one: a cookie holds 4 KB, a row's column 64
+            data["_flashes"] = data["_flashes"][-FLASHES if session.cookie else -1 :]
         payload = self.serializer.dumps(data).encode()
         if not data:
             self._end(app, session, response)
+        elif not session.cookie and data.keys() <= CARRIED:
+            self._carry(app, session, response, payload)
         elif not session.cookie or session.renewed:
             self._begin(app, session, response, payload)
         elif payload != session.stored or _is_stale(session):
             self._update(app, session, response, payload)
+
+    def _visitor(self, app: Flask, cookie: str) -> ServerSession:
+        try:
+            payload = self._signer(app).unsign(cookie[len(VISITOR) :], max_age=int(ANONYMOUS_LIFE.total_seconds()))
+            data = self.serializer.loads(base64.urlsafe_b64decode(payload).decode())
+        except (BadSignature, ValueError):
+            return ServerSession()
+        if not data.keys() <= CARRIED:
+            return ServerSession()
+        return ServerSession("", base64.urlsafe_b64decode(payload), data)
+
+    def _carry(self, app: Flask, session: ServerSession, response: Response, payload: bytes) -> None:
+        if payload != session.stored:
+            signed = self._signer(app).sign(base64.urlsafe_b64encode(payload)).decode()
+            self._give(app, response, VISITOR + signed)
+
+    def _signer(self, app: Flask) -> TimestampSigner:
+        return TimestampSigner(app.secret_key or "", salt="visitor")
 
     def _begin(self, app: Flask, session: ServerSession, response: Response, payload: bytes) -> None:
         cookie = secrets.token_urlsafe(32)
@@ -111,6 +145,9 @@ class ServerSessions(SessionInterface):
             if session.cookie:
                 connection.execute(delete(_table).where(_table.c.id_hash == hashed(session.cookie)))
             connection.execute(insert(_table).values(values))
+        self._give(app, response, cookie)
+
+    def _give(self, app: Flask, response: Response, cookie: str) -> None:
         response.set_cookie(
             self.get_cookie_name(app),
             cookie,
@@ -128,8 +165,9 @@ class ServerSessions(SessionInterface):
             self._forget(app, response)
 
     def _end(self, app: Flask, session: ServerSession, response: Response) -> None:
-        with _writing() as connection:
-            connection.execute(delete(_table).where(_table.c.id_hash == hashed(session.cookie)))
+        if session.cookie:
+            with _writing() as connection:
+                connection.execute(delete(_table).where(_table.c.id_hash == hashed(session.cookie)))
         self._forget(app, response)
 
     def _forget(self, app: Flask, response: Response) -> None:
@@ -140,6 +178,58 @@ class ServerSessions(SessionInterface):
             httponly=True,
             samesite=self.get_cookie_samesite(app),
         )
+
+
+def _found(id_hash: str) -> tuple[Any, ConsoleUser | None] | None:
+    """The session's row, and its user with roles and merchant, in one statement; the user is detached."""
+    with reading(), db.engine.connect() as connection:
+        rows = connection.execute(_opening(), {"id_hash": id_hash}).all()
+    return (rows[0], _user_in(rows)) if rows else None
+
+
+# The user's objects are made of plain columns: asked for as mapped ones they take twice as long and more.
+
+
+@cache
+def _opening() -> Select[Any]:
+    user, merchant, role, given = ConsoleUser.__table__, Merchant.__table__, Role.__table__, assoc_user_role
+    roles = join(given, role, role.c.id == given.c.role_id)
+    held = (
+        _table.outerjoin(user, user.c.id == _table.c.user_id)
+        .outerjoin(merchant, merchant.c.id == user.c.merchant_id)
+        .outerjoin(roles, given.c.user_id == user.c.id)
+    )
+    brought = [column for model in (ConsoleUser, Merchant, Role) for column in _columns(model).values()]
+    found = select(_table.c.data, _table.c.seen_at, _table.c.expires_at, *brought).select_from(held)
+    return found.where(_table.c.id_hash == bindparam("id_hash"))
+
+
+@cache
+def _columns(model: Any) -> dict[str, Any]:
+    return {item.key: item.columns[0] for item in model.__mapper__.column_attrs}
+
+
+def _user_in(rows: Sequence[Any]) -> ConsoleUser | None:
+    """The user of the rows that were found, each of which brings another role."""
+    first = rows[0][3:]  # behind the session's own columns
+    user, merchant_at = _detached(ConsoleUser, first), len(_columns(ConsoleUser))
+    if user is not None:
+        role_at = merchant_at + len(_columns(Merchant))
+        roles = [_detached(Role, row[3 + role_at :]) for row in rows]
+        set_committed_value(user, "merchant", _detached(Merchant, first[merchant_at:]))
+        set_committed_value(user, "roles", [role for role in roles if role is not None])
+    return user  # type: ignore[no-any-return]
+
+
+def _detached(model: Any, values: Sequence[Any]) -> Any:
+    """A mapped object of no session, of the values that a row begins with; None where an outer join found nothing."""
+    held = dict(zip(_columns(model), values, strict=False))
+    if held["id"] is None:
+        return None
+    made = model.__mapper__.class_manager.new_instance()
+    made.__dict__.update(held)
+    make_transient_to_detached(made)
+    return made
 
 
 @contextmanager
@@ -155,8 +245,8 @@ def _is_default(app: Flask, key: str, value: Any) -> bool:
     return key == "locale" and value == app.config["BABEL_DEFAULT_LOCALE"]  # FAB writes it at every visit
 
 
-def _worth_a_row(data: dict[str, Any]) -> bool:
-    return bool({"csrf_token", "_user_id", "locale"} & data.keys())
+def _worth_keeping(data: dict[str, Any]) -> bool:
+    return bool({"csrf_token", "_user_id", "locale", "half"} & data.keys())
 
 
 def _is_stale(session: ServerSession) -> bool:
@@ -193,6 +283,22 @@ def end_all(orm: Session, user_id: int, *, but: str | None = None) -> int:
         .execution_options(synchronize_session=False)
     )
     return int(ended.rowcount)  # type: ignore[attr-defined]
+
+
+def end_one(orm: Session, user_id: int, handle: str) -> int:
+    """End the one of a user's sessions that a page named by the beginning of its hash; how many. The caller commits."""
+    named = [held.id_hash for held in sessions_of(orm, user_id) if handle_of(held) == handle]
+    ended = orm.execute(
+        delete(WebSession)
+        .where(WebSession.user_id == user_id, WebSession.id_hash.in_(named))
+        .execution_options(synchronize_session=False)
+    )
+    return int(ended.rowcount)  # type: ignore[attr-defined]
+
+
+def handle_of(held: WebSession) -> str:
+    """How a page names a session."""
+    return held.id_hash[:16]
 
 
 def sessions_of(orm: Session, user_id: int) -> list[WebSession]:

@@ -9,6 +9,7 @@ try format "$BIN/ruff" format --check .
 try types "$BIN/mypy"
 try floors "$BIN/lint-imports" --no-cache
 try docs "$BIN/python" scripts/docs.py --check
+try texts "$BIN/python" scripts/translate.py --check
 try migrations "$BIN/python" scripts/check_migrations.py
 if [ -n "$failed" ]; then echo "make check: failed:$failed" >&2; exit 1; fi
 echo "make check: ok"

@@ -23,20 +23,23 @@ import requests
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_appbuilder import Model
 from flask_migrate import upgrade
 from sqlalchemy.orm import Session
 from werkzeug.serving import make_server
 
-from app import create_app
+from app import create_app, textindex
 from app import operations as core
 from app import setup as setting_up
 from app.database import reading, writing
 from app.extensions import db
 from app.models import Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
 from app.models.base import utcnow
-from app.operations import credentials, onboarding, template
+from app.operations import call_log, credentials, onboarding, template
 from app.operations.perform import perform
 from app.tenancy import PLATFORM, app_scope
+from app.views import dashboard
+from tests.operations.receivers import Receiver, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPONENT = {
@@ -116,6 +119,7 @@ def test_environment(database_url: str, sandbox_url: str) -> dict[str, str]:
         "DATA_KEYS": f"k1:{key()}",
         "INDEX_KEY": key(),
         "DATABASE_URL": database_url,
+        "STORAGE_URL": "memory://",
         "DOUYIN_OPEN_URL": sandbox_url,
         "DOUYIN_MICROAPP_URL": sandbox_url,
         "DOUYIN_TOUTIAO_URL": sandbox_url,
@@ -167,10 +171,21 @@ def _application(database_url: str, _sandbox_server: SandboxServer) -> Iterator[
         db.engine.dispose()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _calls_are_written_when_asked() -> Iterator[None]:
+    """Without the thread of the call log: it would write between a test's read and its write, on SQLite a refusal."""
+    start, call_log.CallLog._start = call_log.CallLog._start, lambda _self: None  # type: ignore[method-assign]
+    yield
+    call_log.CallLog._start = start  # type: ignore[method-assign]
+
+
 @pytest.fixture
 def app(_application: Flask) -> Iterator[Flask]:
     """The application over an empty database with its roles; emptied before the test."""
-    credentials.flush_calls(_application)  # or its thread would write while the tables are emptied
+    credentials.flush_calls(_application)
+    dashboard._kept.clear()  # a minute's memory of the days before this database
+    for view in _application.appbuilder.baseviews:  # type: ignore[attr-defined]
+        getattr(getattr(view, "datamodel", None), "_many", {}).clear()
     with _application.app_context():
         empty(db.engine)
     with app_scope(_application, PLATFORM) as session:
@@ -179,9 +194,10 @@ def app(_application: Flask) -> Iterator[Flask]:
 
 
 def empty(engine: sa.Engine) -> None:
-    """Delete every row; the audit log's triggers stand aside meanwhile."""
+    """Delete every row; the triggers of the audit log and the text indexes stand aside meanwhile."""
     tables = list(reversed(db.metadata.sorted_tables))
     with engine.begin() as connection:
+        textindex.clear(connection, [model.__tablename__ for model in textindex.indexed(Model)])
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(
                 "TRUNCATE " + ", ".join(f'"{t.name}"' for t in tables) + " RESTART IDENTITY CASCADE"
@@ -347,6 +363,13 @@ def log_in(client: FlaskClient, name: str, password: str = PASSWORD) -> None:
     token = csrf_token(client)
     answer = client.post("/login/", data={"username": name, "password": password, "csrf_token": token})
     assert answer.status_code == 302, answer.get_data(as_text=True)[:500]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server of somebody's own on this machine that takes what is sent to it."""
+    with serving(Receiver()) as found:
+        yield found
 
 
 @pytest.fixture

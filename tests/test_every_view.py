@@ -85,10 +85,11 @@ def vocabulary() -> dict[str, list[str]]:
         "name": [name for name in OPERATIONS if name in {"submit_audit", "release", "sync_templates"}],
         "view": ["MiniProgramView", "MyVersionView"],
         "column": ["merchant"],
+        "tab": ["history", "versions", "events", "apps"],
         "job_id": list(jobs.SCHEDULE),
         "locale": ["zh"],
         "version": ["v1"],
-        "filename": ["douzhou.css"],
+        "filename": ["console.css"],
         "component_appid": text_keys(BOB)[1:2],
     }
 
@@ -151,9 +152,14 @@ def shown(answer: TestResponse, path: str = "") -> str:
 def masked(answer: TestResponse) -> tuple[int, str]:
     """Status and content, without what differs between two answers to the same question."""
     text = answer.get_data(as_text=True) + str(answer.headers.get("Location", ""))
-    text = re.sub(r'(nonce=|"csrf_token" type="hidden" value=|name="csrf_token"[^>]*value=)"[^"]*"', "", text)
+    text = re.sub(
+        r'(nonce=|name="csrf-token" content=|"csrf_token" type="hidden" value=|name="csrf_token"[^>]*value=|name="csrf-token" content=)"[^"]*"',
+        "",
+        text,
+    )
     for owner in (BOB, ABSENT):
         text = text.replace(str(owner), "#").replace(TAGS[owner], "#")
+    text = re.sub(r"\bdz_[0-9A-Za-z]{6,}", "", text)  # a key of one's own that this very request made
     return answer.status_code, re.sub(r"\d\d:\d\d(:\d\d)?|-\d+(\.\d+)?", "", text)
 
 
@@ -168,7 +174,10 @@ def test_nobody_learns_of_or_touches_what_is_not_theirs(world: Flask, sandbox: S
     values = {owner: form_values(world, owner) for owner in (ALICE, BOB, ABSENT)}
     for own, foreign, absent in zip(*(cases(world, owner) for owner in (ALICE, BOB, ABSENT)), strict=True):
         assert (own.rule, own.method) == (absent.rule, absent.method)
-        answers = {case.owner: ask(asker, case, values[case.owner]) for case in (own, foreign, absent)}
+        answers = {own.owner: ask(asker, own, values[own.owner])}
+        if own.method == "POST" and answers[own.owner].status_code == 302:
+            asker.open("/account/", "GET")  # the page after it tells what was done; else the next answer would
+        answers |= {case.owner: ask(asker, case, values[case.owner]) for case in (foreign, absent)}
         where = f"{foreign.method} {foreign.path}"
         wrong += [(where, answer.status) for answer in answers.values() if answer.status_code >= 500]
         for case in (own, foreign):
@@ -223,10 +232,13 @@ def test_a_change_without_the_forms_token_is_refused(world: Flask, name: str) ->
     assert dump(world) == before
 
 
-@pytest.mark.parametrize("name", ["anonymous", "owner", "platform_admin"])
+@pytest.mark.parametrize("name", ["anonymous", "platform_admin"])  # routing knows no roles
 def test_a_method_that_a_rule_lacks_is_refused(world: Flask, name: str) -> None:
     asker, before = principal(world, name), dump(world)
+    answered = {(rule.rule, method) for rule in world.url_map.iter_rules() for method in rule.methods or ()}
     for case in cases(world, ALICE, declared=False):
+        if (case.rule.rule, case.method) in answered:
+            continue  # the same address belongs to another rule too, which has this method
         answer = asker.open(case.path, case.method, data={"csrf_token": asker.token})
         assert 300 <= answer.status_code < 500, (case, answer.status)
     assert dump(world) == before
@@ -262,7 +274,11 @@ def test_no_parameter_of_a_list_reaches_another_merchants_rows(world: Flask, nam
         for query in list_queries(view):
             answer = asker.open(path, query_string=query)
             assert answer.status_code in {200, 400}, (path, query)
-            text = re.sub(r'(value|href)="[^"]*"', "", answer.get_data(as_text=True))
+            text = re.sub(
+                r'(value|href|hx-get|action)="[^"]*"|<span class="condition">.*?</a></span>',
+                "",
+                answer.get_data(as_text=True),
+            )
             assert not leaks(text, TAGS[BOB], SECRET), (path, query)
     assert asker.count > 50
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from flask_appbuilder import AppBuilder
 
-from app.api import callbacks, health, models, operations
+from app.api import callbacks, health, models, openapi, operations
 
 
 def register(app: Flask, appbuilder: AppBuilder) -> None:
@@ -14,3 +14,4 @@ def register(app: Flask, appbuilder: AppBuilder) -> None:
     health.register(app)
     operations.register(appbuilder)
     models.register(appbuilder)
+    openapi.register(appbuilder)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
+
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Blueprint, Flask, Response, current_app, jsonify
+from flask import Blueprint, Flask, Response, abort, current_app, jsonify, request
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,7 +31,7 @@ def healthz() -> Response:
 def readyz() -> tuple[Response, int]:
     """Database, migrations and tickets; 503 when the database or its migrations are not ready."""
     try:
-        head, current = _revisions()
+        head, current = revisions()
         with app_scope(current_app._get_current_object(), PLATFORM) as session:  # type: ignore[attr-defined]
             tickets = session.execute(select(ThirdPartyApp.appid, ThirdPartyApp.ticket_at).where(ThirdPartyApp.active))
             ages = {appid: int((utcnow() - at).total_seconds()) if at else None for appid, at in tickets}
@@ -38,7 +41,8 @@ def readyz() -> tuple[Response, int]:
     return jsonify(ready=ready, database="ok", migrations=ready, ticket_age_seconds=ages), 200 if ready else 503
 
 
-def _revisions() -> tuple[str | None, str | None]:
+def revisions() -> tuple[str | None, str | None]:
+    """The migration that the code wants, and the one that the database has."""
     config = AlembicConfig()
     config.set_main_option("script_location", current_app.extensions["migrate"].directory)
     with db.engine.connect() as connection:
@@ -46,9 +50,24 @@ def _revisions() -> tuple[str | None, str | None]:
     return ScriptDirectory.from_config(config).get_current_head(), current
 
 
+def _may_measure() -> bool:
+    token = current_app.config["METRICS_TOKEN"]
+    if token:
+        return hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode())
+    try:
+        return ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False
+
+
 @bp.get("/metrics")
 def metrics() -> Response:
-    """Gauges for Prometheus, read from the database, so that they are the same from every process."""
+    """Gauges for Prometheus, read from the database, so that they are the same from every process.
+
+    With METRICS_TOKEN set it must be shown as a bearer token; without one only this machine is answered.
+    """
+    if not _may_measure():
+        abort(404)
     registry = CollectorRegistry()
     runs = Gauge("douzhou_operation_runs_open", "Operation runs that are not over", ["state"], registry=registry)
     apps = Gauge("douzhou_mini_programs", "Mini-programs by authorisation state", ["state"], registry=registry)

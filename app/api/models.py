@@ -11,6 +11,16 @@ from flask_appbuilder.models.sqla.interface import SQLAInterface
 
 from app.models import Merchant, MiniProgram, Version
 
+LABELS = {
+    "id": "编号", "key": "商户标识", "name": "名称", "industry.name": "行业", "state": "状态", "plan": "套餐",
+    "expires_on": "套餐到期日", "appid": "小程序编号（AppID）", "merchant.key": "商户标识", "merchant.name": "商户",
+    "permissions": "权限集", "uploaded_version": "测试版本", "audit_version": "审核版本", "audit_state": "审核状态",
+    "live_version": "线上版本", "synced_at": "同步时间", "number": "版本号",
+    "mini_program.appid": "小程序编号（AppID）", "description": "说明",
+    "template_id": "模板编号", "reason": "驳回原因", "uploaded_at": "上传时间",
+    "submitted_at": "提审时间", "decided_at": "审核时间", "released_at": "上线时间",
+}  # fmt: skip
+
 
 class ReadApi(ModelRestApi):
     """Lists and single rows; nothing is filtered, sorted or shown that is not named here. JWT only."""
@@ -18,6 +28,7 @@ class ReadApi(ModelRestApi):
     allow_browser_login = False
     include_route_methods = {"get_list", "get"}
     max_page_size = 100
+    label_columns = LABELS
 
     @property
     def _filters(self) -> Any:
@@ -35,7 +46,9 @@ class ReadApi(ModelRestApi):
 
 
 class MerchantApi(ReadApi):
+    openapi_spec_tag = "商户"
     resource_name = "merchants"
+    list_title = show_title = "商户"
     datamodel = SQLAInterface(Merchant)
     list_columns = show_columns = ["id", "key", "name", "industry.name", "state", "plan", "expires_on"]
     search_columns = ["key", "name", "state"]
@@ -43,7 +56,9 @@ class MerchantApi(ReadApi):
 
 
 class MiniProgramApi(ReadApi):
+    openapi_spec_tag = "小程序"
     resource_name = "mini_programs"
+    list_title = show_title = "小程序"
     datamodel = SQLAInterface(MiniProgram)
     list_columns = show_columns = [
         "id", "appid", "name", "merchant.key", "merchant.name", "state", "permissions", "uploaded_version",
@@ -54,7 +69,9 @@ class MiniProgramApi(ReadApi):
 
 
 class VersionApi(ReadApi):
+    openapi_spec_tag = "版本"
     resource_name = "versions"
+    list_title = show_title = "版本"
     datamodel = SQLAInterface(Version)
     list_columns = show_columns = [
         "id", "number", "mini_program.appid", "state", "description", "template_id", "reason", "uploaded_at",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import reading
+from app.models.base import utcnow
+from app.operations import vitals
 from app.operations.perform import due, perform
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
 IDLE_SECONDS = 1.0
+FIRST_BEAT = timedelta(seconds=3)  # after its start: a process that dies at once was never at work
 
 
 class Dispatcher:
@@ -28,6 +32,8 @@ class Dispatcher:
         self.stopping = threading.Event()
         self.in_hand: set[int] = set()
         self.guard = threading.Lock()
+        self.started = utcnow()
+        self.beaten = self.started - vitals.BEAT + FIRST_BEAT
         self.thread = threading.Thread(target=self._loop, name="dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -49,6 +55,7 @@ class Dispatcher:
     def _loop(self) -> None:
         while not self.stopping.is_set():
             try:
+                self._beat()
                 taken = self._round()
             except SQLAlchemyError as fault:  # the database is away: look again soon
                 log.warning("dispatcher_database", fault=type(fault).__name__)
@@ -56,6 +63,16 @@ class Dispatcher:
             if not taken:
                 self.woken.wait(IDLE_SECONDS)
                 self.woken.clear()
+
+    def _beat(self) -> None:
+        """Say every few seconds that this process is at work; the system page knows workers by it."""
+        now = utcnow()
+        if now - self.beaten < vitals.BEAT:
+            return
+        self.beaten = now
+        with app_scope(self.app, PLATFORM) as session:
+            vitals.beat(session, self.started, in_hand=len(self.in_hand), size=self.size)
+            session.commit()
 
     def _round(self) -> int:
         with self.guard:

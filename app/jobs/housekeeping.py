@@ -8,13 +8,17 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import delete, select
 
+from app.jobs import tasks
 from app.models import (
     ApiCall,
     AuthorizationCode,
+    Heartbeat,
     InboundEvent,
     InboundState,
     JobRun,
     LoginAttempt,
+    Notification,
+    NotificationDelivery,
     RefusedPush,
     WebSession,
 )
@@ -35,9 +39,16 @@ def _old() -> list[tuple[type[Any], Any, Any]]:
             InboundEvent.id,
             (InboundEvent.received_at < now - timedelta(days=90)) & InboundEvent.state.in_(DONE),
         ),
+        (
+            Notification,
+            Notification.id,
+            (Notification.at < now - timedelta(days=90)) & Notification.read_at.is_not(None),
+        ),
+        (NotificationDelivery, NotificationDelivery.id, NotificationDelivery.created_at < now - timedelta(days=30)),
         (RefusedPush, RefusedPush.id, RefusedPush.at < now - timedelta(days=30)),
         (AuthorizationCode, AuthorizationCode.code_hash, AuthorizationCode.claimed_at < now - timedelta(days=2)),
         (LoginAttempt, LoginAttempt.id, LoginAttempt.at < now - timedelta(days=1)),
+        (Heartbeat, Heartbeat.name, Heartbeat.seen_at < now - timedelta(days=1)),
         (WebSession, WebSession.id_hash, WebSession.expires_at < now),
     ]
 
@@ -58,4 +69,6 @@ def clean(app: Flask) -> str:
                 break
         if total:
             counts.append(f"{model.__tablename__} {total}")
+    if files := tasks.clean(app):
+        counts.append(f"任务文件 {files}")
     return "，".join(counts) or "没有过期数据"

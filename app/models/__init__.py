@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from app.models.api_key import ApiKey, TwoFactor
 from app.models.audit import AuditEntry
 from app.models.inbound import InboundEvent, InboundState, RefusedPush
 from app.models.merchant import Industry, Merchant, MerchantState, SubjectType
 from app.models.mini_program import AuthorizationLink, AuthorizationState, LinkState, MiniProgram
+from app.models.notification import (
+    ChannelKind,
+    DeliveryState,
+    Notification,
+    NotificationChannel,
+    NotificationDelivery,
+    NotificationRule,
+)
 from app.models.operation import Door, OperationRun, RunState
-from app.models.records import ApiCall, JobRun, LoginAttempt, PaceBucket, WebSession
+from app.models.records import ApiCall, Heartbeat, JobRun, LoginAttempt, PaceBucket, WebSession
+from app.models.saved_view import SavedView
+from app.models.task import Task, TaskKind, TaskState
 from app.models.template import Template, TemplateApp
 from app.models.third_party_app import AuthorizationCode, Credential, CredentialKind, ThirdPartyApp
 from app.models.user import User
@@ -15,13 +26,17 @@ from app.models.version import Version, VersionEvent, VersionState
 
 __all__ = [
     "ApiCall",
+    "ApiKey",
     "AuditEntry",
     "AuthorizationCode",
     "AuthorizationLink",
     "AuthorizationState",
+    "ChannelKind",
     "Credential",
     "CredentialKind",
+    "DeliveryState",
     "Door",
+    "Heartbeat",
     "InboundEvent",
     "InboundState",
     "Industry",
@@ -31,14 +46,23 @@ __all__ = [
     "Merchant",
     "MerchantState",
     "MiniProgram",
+    "Notification",
+    "NotificationChannel",
+    "NotificationDelivery",
+    "NotificationRule",
     "OperationRun",
     "PaceBucket",
     "RefusedPush",
     "RunState",
+    "SavedView",
     "SubjectType",
+    "Task",
+    "TaskKind",
+    "TaskState",
     "Template",
     "TemplateApp",
     "ThirdPartyApp",
+    "TwoFactor",
     "User",
     "Version",
     "VersionEvent",

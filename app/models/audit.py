@@ -6,8 +6,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Insert, Integer, String, event, insert, inspect
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Index, Insert, Integer, String, event, insert, inspect
+from sqlalchemy.orm import Mapped, Session, configure_mappers, mapped_column
 from sqlalchemy.orm.attributes import get_history
 
 from app.models.base import BigId, Json, Model, UtcDateTime, utcnow
@@ -19,6 +19,7 @@ QUIET_COLUMNS = frozenset(
     {
         "changed_at", "created_at", "row_version", "poll_at", "synced_at", "info_at", "info", "ticket_at",
         "ticket_sealed", "refresh_expires_at", "last_login", "login_count", "fail_login_count", "row_uid",
+        "preferences", "key_hash", "last_step", "recovery_hashes", "used_at", "used_from", "tested_at",
         "changed_on", "created_on", "url", "fault_at", "phone_hash", "audit_ctime", "credential_generation",
     }
 )  # fmt: skip
@@ -29,6 +30,7 @@ class AuditEntry(MerchantOwned, Model):
     """One change or event. `before` and `after` hold only what changed, redacted; secrets appear as 已更改."""
 
     __tablename__ = "audit_entry"
+    __table_args__ = (Index("ix_audit_entry_subject", "subject_type", "subject_id"), {"extend_existing": True})
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
@@ -47,7 +49,7 @@ class AuditEntry(MerchantOwned, Model):
 
 def record(session: Session, action: str, *, subject: Any = None, **after: Any) -> None:
     """Write one entry for an event that is not a row's change (a log-in, an export); commits with the session."""
-    entry = _entry(session, action, subject) | {"before": {}, "after": {k: _plain(k, v) for k, v in after.items()}}
+    entry = _entry(session, action, subject) | {"before": {}, "after": {k: plain_value(k, v) for k, v in after.items()}}
     session.connection().execute(_marked(session), [entry])
 
 
@@ -77,7 +79,8 @@ def _entry(session: Session, action: str, subject: Any) -> dict[str, Any]:
     }
 
 
-def _plain(name: str, value: Any) -> Any:
+def plain_value(name: str, value: Any) -> Any:
+    """A column's value as the log keeps it: text, numbers, lists; secrets and people's data only as changed."""
     if name.endswith("_sealed") or name == "password":
         return "已更改" if value else None
     if name in PERSONAL_COLUMNS:
@@ -101,9 +104,9 @@ def _changes(row: Any, *, is_new: bool) -> tuple[dict[str, Any], dict[str, Any]]
         if not history.has_changes():
             continue
         if history.deleted and not is_new:
-            before[column.key] = _plain(column.key, history.deleted[0])
+            before[column.key] = plain_value(column.key, history.deleted[0])
         if history.added and (history.added[0] not in (None, "", [], {}) or not is_new):
-            after[column.key] = _plain(column.key, history.added[0])
+            after[column.key] = plain_value(column.key, history.added[0])
     return before, after
 
 
@@ -136,7 +139,17 @@ def _write_changes(session: Session, _context: Any) -> None:
         session.connection().execute(_marked(session), entries)
 
 
+def _remember_old_values() -> None:
+    """Read an audited row's old value before a new one is set, where it was not loaded: the log has to name it."""
+    configure_mappers()
+    for mapper in Model.registry.mappers:
+        if getattr(mapper.class_, "__audited__", False):
+            for column in mapper.column_attrs:
+                mapper.class_manager[column.key].impl.active_history = True
+
+
 def install(session_class: type[Session]) -> None:
     """Attach the writer to the application's session class; safe to repeat."""
+    _remember_old_values()
     if not event.contains(session_class, "after_flush", _write_changes):
         event.listen(session_class, "after_flush", _write_changes)

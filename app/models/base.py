@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from flask_appbuilder import Model
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, String
@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 from app.errors import Refused
 
+E = TypeVar("E", bound=StrEnum)
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only INTEGER keys by itself
 Json = JSON()
 
@@ -61,6 +62,24 @@ class State(TypeDecorator[Any]):
         return None if value is None else self.enum(value)
 
 
+WORDS: dict[type[StrEnum], Mapping[Any, str]] = {}  # every enum's states in words
+TONES: dict[type[StrEnum], Mapping[str, str]] = {}  # and their colours, of the enums that say them themselves
+
+
+def worded(words: Mapping[str, str], *, tones: Mapping[str, str] | None = None) -> Callable[[type[E]], type[E]]:
+    """Say a state enum's words, by value, for lists, forms, filters and the log; and its colours: good (done and well),
+    busy (under way), warn (look at it), bad (act), mute (over). A state without one is mute."""
+
+    def register(enum: type[E]) -> type[E]:
+        values = {str(state) for state in enum}
+        if set(words) != values or not set(tones or ()) <= values:
+            raise TypeError(f"{enum.__name__}: the words and colours must be those of its states")
+        WORDS[enum], TONES[enum] = dict(words), dict(tones or {})
+        return enum
+
+    return register
+
+
 class Timestamps:
     """When a row was made and last changed, UTC."""
 
@@ -86,4 +105,4 @@ class StateMachine:
         return self
 
 
-__all__ = ["BigId", "Json", "Model", "State", "StateMachine", "Timestamps", "UtcDateTime", "utcnow"]
+__all__ = ["BigId", "Json", "Model", "State", "StateMachine", "Timestamps", "UtcDateTime", "utcnow", "worded"]

@@ -46,7 +46,18 @@ class MiniProgram(MerchantOwned, StateMachine, Timestamps, Model):
 
     __tablename__ = "mini_program"
     __audited__ = True
-    __table_args__ = (Index("ix_mini_program_poll", "audit_state", "poll_at"), {"extend_existing": True})
+    __searched__ = ("name", "appid", "subject_name")
+    __table_args__ = (
+        Index("ix_mini_program_poll", "audit_state", "poll_at"),
+        # Holds all that the workbench counts, so that the rows themselves are not read.
+        Index(
+            "ix_mini_program_fleet", "state", "audit_state", "live_template_id", "live_version", "uploaded_version",
+            "merchant_id", "audit_since", "refresh_expires_at",
+        ),
+        # What a search reads instead of the rows.
+        Index("ix_mini_program_search", "name", "appid", "subject_name", "merchant_id"),
+        {"extend_existing": True},
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     third_party_app_id: Mapped[int] = mapped_column(ForeignKey("third_party_app.id"), index=True, nullable=False)
@@ -54,7 +65,7 @@ class MiniProgram(MerchantOwned, StateMachine, Timestamps, Model):
     name: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
     intro: Mapped[str] = mapped_column(String(255), default="", nullable=False)
     icon_url: Mapped[str] = mapped_column(String(500), default="", nullable=False)
-    subject_name: Mapped[str] = mapped_column(String(128), default="", nullable=False)
+    subject_name: Mapped[str] = mapped_column(String(128), default="", nullable=False, index=True)
     subject_verified: Mapped[bool | None] = mapped_column(Boolean)
     app_state: Mapped[int | None] = mapped_column(Integer)
     info: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)

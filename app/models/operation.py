@@ -58,6 +58,7 @@ class OperationRun(MerchantOwned, Model):
     __table_args__ = (
         Index("ix_operation_run_due", "state", "not_before"),
         Index("ix_operation_run_subject", "subject_type", "subject_id"),
+        Index("ix_operation_run_state", "state", "created_at"),
         {"extend_existing": True},
     )
 
@@ -85,7 +86,7 @@ class OperationRun(MerchantOwned, Model):
     error_kind: Mapped[str] = mapped_column(String(32), default="", nullable=False)
     message: Mapped[str] = mapped_column(Text, default="", nullable=False)
     advice: Mapped[str] = mapped_column(Text, default="", nullable=False)
-    log_id: Mapped[str] = mapped_column(String(64), default="", nullable=False)
+    log_id: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
     result: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # of the latest attempt

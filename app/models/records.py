@@ -16,6 +16,7 @@ class ApiCall(PlatformOnly, Model):
     """One call to Douyin, redacted."""
 
     __tablename__ = "api_call"
+    __table_args__ = (Index("ix_api_call_outcome", "at", "outcome"), {"extend_existing": True})
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False, index=True)
@@ -52,6 +53,18 @@ class JobRun(PlatformOnly, Model):
     outcome: Mapped[str] = mapped_column(String(16), default="running", nullable=False)  # running | ok | failed
     result: Mapped[str] = mapped_column(Text, default="", nullable=False)
     actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
+
+
+class Heartbeat(PlatformOnly, Model):
+    """One worker process at work: it says so every few seconds, and the system page knows it by that."""
+
+    __tablename__ = "heartbeat"
+
+    name: Mapped[str] = mapped_column(String(96), primary_key=True)  # host:process number
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    in_hand: Mapped[int] = mapped_column(Integer, default=0, nullable=False)  # runs at work
+    size: Mapped[int] = mapped_column(Integer, default=0, nullable=False)  # threads
 
 
 class PaceBucket(PlatformOnly, Model):

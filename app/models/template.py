@@ -40,6 +40,7 @@ class Template(PlatformOnly, Timestamps, Model):
 
     __tablename__ = "template"
     __audited__ = True
+    __searched__ = ("version", "template_id", "description")
     __table_args__ = (UniqueConstraint("third_party_app_id", "template_id"), {"extend_existing": True})
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from flask_appbuilder.security.sqla.models import User as FabUser
 from sqlalchemy import Boolean, ForeignKey, Integer
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import UtcDateTime
+from app.models.base import Json, UtcDateTime
 from app.models.merchant import Merchant
 from app.tenancy import SelfScoped
 
@@ -29,11 +30,14 @@ class ConsoleUser(SelfScoped, FabUser):
 
     __tablename__ = "ab_user"
     __audited__ = True
+    __searched__ = ("username", "first_name")
 
     merchant_id: Mapped[int | None] = mapped_column(ForeignKey("merchant.id"), index=True)
     password_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     must_change_password: Mapped[bool] = mapped_column(Boolean, default=False, nullable=False, server_default="0")
     credential_generation: Mapped[int] = mapped_column(Integer, default=0, nullable=False, server_default="0")
+
+    preferences: Mapped[dict[str, Any] | None] = mapped_column(Json)  # theme, density, locale, quiet hours
 
     merchant: Mapped[Merchant | None] = relationship(foreign_keys=[merchant_id])
 

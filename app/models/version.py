@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import Boolean, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.errors import Refused
@@ -73,6 +73,7 @@ class Version(MerchantOwned, StateMachine, Timestamps, Model):
 
     __tablename__ = "version"
     __audited__ = True
+    __searched__ = ("number", "description", "reason")
     __table_args__ = (
         UniqueConstraint("mini_program_id", "number", name="uq_version_number"),
         {"extend_existing": True},
@@ -85,9 +86,9 @@ class Version(MerchantOwned, StateMachine, Timestamps, Model):
     template_id: Mapped[str] = mapped_column(String(32), default="", nullable=False, index=True)
     ext_json: Mapped[str] = mapped_column(Text, default="", nullable=False)
     state: Mapped[VersionState] = mapped_column(State(VersionState), default=V.UPLOADED, nullable=False, index=True)
-    uploaded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    uploaded_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
     submitted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
     released_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     audit_ctime: Mapped[int | None] = mapped_column(BigId)  # Douyin's own time of the audit, unix seconds
     audit_note: Mapped[str] = mapped_column(String(200), default="", nullable=False)
@@ -113,6 +114,7 @@ class VersionEvent(MerchantOwned, Model):
     """One line of a mini-program's timeline: when, who, what, with Douyin's reasons and log id."""
 
     __tablename__ = "version_event"
+    __table_args__ = (Index("ix_version_event_kind", "kind", "at"), {"extend_existing": True})
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     mini_program_id: Mapped[int] = mapped_column(ForeignKey("mini_program.id"), index=True, nullable=False)
@@ -125,3 +127,5 @@ class VersionEvent(MerchantOwned, Model):
     log_id: Mapped[str] = mapped_column(String(64), default="", nullable=False)
     text: Mapped[str] = mapped_column(Text, default="", nullable=False)
     detail: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
+
+    mini_program: Mapped[MiniProgram] = relationship()

@@ -10,11 +10,11 @@ import dataclasses
 import importlib
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from typing import Any, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
 from flask import Flask, current_app
 from sqlalchemy import insert, select
@@ -86,6 +86,24 @@ class Actor:
 SYSTEM = Actor(None, "系统")
 
 
+class Look:
+    """What checks of rows look at besides the rows: asked for all of them at once, and once however many checks ask."""
+
+    def __init__(self, session: Session, rows: Sequence[Any]) -> None:
+        self.session = session
+        self._rows = rows
+        self._found: dict[Any, Mapping[int, Any]] = {}
+
+    def at(self, read: Callable[[Session, Sequence[Any]], Mapping[int, Any]], row: Any) -> Any:
+        """What `read` finds for a row; it gives what belongs to some rows, by their numbers."""
+        if read not in self._found:
+            self._found[read] = read(self.session, self._rows)
+        return self._found[read].get(row.id)
+
+
+Ready: TypeAlias = "Callable[[Any, Look], str | None]"
+
+
 @dataclass(frozen=True)
 class NoParams:
     """An operation without parameters."""
@@ -106,6 +124,7 @@ class Operation:
     danger: bool
     authorized: bool
     propose: Callable[[Any, Session], Mapping[str, Any]] | None
+    ready: Ready | None
 
 
 OPERATIONS: dict[str, Operation] = {}
@@ -122,11 +141,14 @@ def operation(
     danger: bool = False,
     authorized: bool = True,
     propose: Callable[[Any, Session], Mapping[str, Any]] | None = None,
+    ready: Ready | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(row, work, params) -> result` under its own name, for every door at once.
 
     `params` is a frozen dataclass; each field's metadata may hold `label`, `help`, `choices`, `check(value) -> value`.
     `authorized` refuses mini-programs whose authorisation is gone. `propose(row, session)` gives a form's defaults.
+    `ready(row, look)` is the sentence why the row's state does not allow it now, or None: the same check greys the
+    operation out on the pages and refuses it before it is done. It changes nothing and sends nothing.
     """
     if mutates and settle is None:
         raise TypeError(f"operation {title} changes something and needs settle=")
@@ -134,7 +156,7 @@ def operation(
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
         OPERATIONS[name] = Operation(
-            name, title, on, function, params, settle, confirm, mutates, danger, authorized, propose
+            name, title, on, function, params, settle, confirm, mutates, danger, authorized, propose, ready
         )
         return function
 
@@ -226,12 +248,29 @@ def holder(session: Session, row: Any) -> OperationRun | None:
     return session.scalars(statement.order_by(OperationRun.id).limit(1)).first()
 
 
-def check_row(op: Operation, row: Any) -> None:
-    """Refuse a row of another kind, or a mini-program whose authorisation is gone."""
+def operation_title(name: str) -> str:
+    """An operation's name for people; old names stay as they are."""
+    return OPERATIONS[name].title if name in OPERATIONS else name
+
+
+def misfit(op: Operation, row: Any) -> str:
+    """Why the operation is not for this row: of another kind, or its authorisation is gone; empty when it is."""
     if not isinstance(row, op.on):
-        raise Refused(f"操作「{op.title}」不适用于此对象")
+        return f"操作「{op.title}」不适用于此对象"
     if op.authorized and isinstance(row, MiniProgram) and row.state != AuthorizationState.AUTHORIZED:
-        raise Refused(f"小程序「{row}」{row.WORDS[row.state]}：请先让商户完成授权")
+        return f"小程序「{row}」的授权状态为{row.WORDS[row.state]}：请先让商户完成授权"
+    return ""
+
+
+def obstacle(op: Operation, row: Any, look: Look) -> str:
+    """Why the row's state does not allow the operation now, as a sentence; empty when it does."""
+    return misfit(op, row) or (op.ready(row, look) if op.ready is not None else None) or ""
+
+
+def check_row(op: Operation, row: Any, session: Session) -> None:
+    """Refuse a row whose state does not allow the operation now."""
+    if sentence := obstacle(op, row, Look(session, [row])):
+        raise Refused(sentence)
 
 
 def request(
@@ -240,10 +279,11 @@ def request(
     """Queue one operation on one row and commit. Refused names what is wrong, or the run that holds the row."""
     op = find(name)
     parsed = parse_params(op, params)
-    check_row(op, row)
+    if sentence := misfit(op, row):
+        raise Refused(sentence)
     held = holder(session, row)
     if held is not None and door != Door.BATCH:
-        title = OPERATIONS[held.operation].title if held.operation in OPERATIONS else held.operation
+        title = operation_title(held.operation)
         raise Refused(f"「{row}」正在进行「{title}」（运行 #{held.id}，{RUN_WORDS[held.state]}）：请等它结束")
     run = OperationRun(**_new_run(op, row, actor, door, batch_id, parsed))
     session.add(run)

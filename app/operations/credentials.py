@@ -21,6 +21,7 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
+from app.operations import notices
 from app.operations.connection import bind, bind_app, client, flush_calls, keeper
 from app.operations.exchange import Exchanged, exchange_code
 from app.operations.tokens import Slot
@@ -48,10 +49,18 @@ def report_fault(session: Session, row: Any, error: DouyinError) -> None:
     text = f"{error.err_no} {error.message}：{error.advice}"[:255]
     now = utcnow()
     table = ThirdPartyApp.__table__
-    # A thousand runs may meet the same fault at once: one of them a second writes.
-    old = or_(table.c.fault_at.is_(None), table.c.fault_at < now - timedelta(seconds=1))
-    worth = or_(table.c.fault != text, old)
-    session.execute(update(table).where(table.c.id == owner_id, worth).values(fault=text, fault_at=now))
+    values = {"fault": text, "fault_at": now}
+    begun = update(table).where(table.c.id == owner_id, table.c.fault != text).values(**values)
+    if session.execute(begun).rowcount == 1:  # type: ignore[attr-defined]
+        owner = session.get_one(ThirdPartyApp, owner_id)
+        notices.tell(
+            session, "app_fault", subject=owner, dedup=f"{owner_id}:{error.err_no}:{now:%Y%m%d%H}",
+            title=f"第三方应用「{owner}」故障", body=f"{text}。恢复之前，它的所有小程序都不能操作。",
+        )  # fmt: skip
+    else:
+        # A thousand runs may meet the same fault at once: one of them a second writes.
+        old = or_(table.c.fault_at.is_(None), table.c.fault_at < now - timedelta(seconds=1))
+        session.execute(update(table).where(table.c.id == owner_id, old).values(**values))
     session.commit()
 
 

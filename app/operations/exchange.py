@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask
 from sqlalchemy import delete, select, update
@@ -32,6 +33,7 @@ from app.operations.connection import bind_app
 from app.operations.tokens import Slot, claim_code, code_hash, grant_of, sealed_values
 from app.tenancy import PLATFORM, app_scope
 
+T = TypeVar("T")
 PATIENCE = 5.0
 _TRIES = 6
 _UNSPENT = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN})
@@ -101,24 +103,38 @@ def _note_failure(app: Flask, third_party_app_id: int, code: str, error: Refused
 def _store(
     app: Flask, third_party_app_id: int, code: str, reply: auth.AuthorizerTokens, sent_at: datetime
 ) -> Exchanged:
-    """Tokens, mini-program, code and timeline in one commit; again when another changed the row meanwhile."""
-    for attempt in range(_TRIES):
+    """Tokens, mini-program, code and timeline in one commit."""
+
+    def store(session: Session) -> Exchanged:
+        found = _record(session, third_party_app_id, reply, sent_at)
+        session.execute(
+            update(AuthorizationCode)
+            .where(AuthorizationCode.code_hash == code_hash(third_party_app_id, code))
+            .values(appid=found.appid)
+        )
+        session.flush()
+        return Exchanged(found.appid, list(found.permissions), True, found.id)
+
+    return in_one_commit(app, store)
+
+
+def in_one_commit(app: Flask, work: Callable[[Session], T], *, actor: str = "") -> T:
+    """What `work` gives, once it is committed; again in a new session when another changed the rows meanwhile."""
+    tries = 0
+    while True:
         with app_scope(app, PLATFORM) as session:
+            if actor:
+                session.info["actor"] = {"name": actor}
             try:
-                found = _record(session, third_party_app_id, reply, sent_at)
-                session.execute(
-                    update(AuthorizationCode)
-                    .where(AuthorizationCode.code_hash == code_hash(third_party_app_id, code))
-                    .values(appid=found.appid)
-                )
+                found = work(session)
                 session.commit()
-                return Exchanged(found.appid, list(found.permissions), True, found.id)
+                return found
             except (StaleDataError, IntegrityError, OperationalError):
                 session.rollback()
-                if attempt == _TRIES - 1:
+                tries += 1
+                if tries == _TRIES:
                     raise
-        time.sleep(random.uniform(0.02, 0.1) * (attempt + 1))
-    raise AssertionError  # the last try returns or raises
+        time.sleep(random.uniform(0.02, 0.1) * tries)
 
 
 def _record(session: Session, third_party_app_id: int, reply: auth.AuthorizerTokens, sent_at: datetime) -> MiniProgram:

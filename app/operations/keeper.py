@@ -371,7 +371,7 @@ def _permit(session: Session, slot: Slot, *, v1: bool) -> None:
         state = session.scalar(select(MiniProgram.state).where(MiniProgram.appid == slot.appid))
         if state != AuthorizationState.AUTHORIZED:
             word = AUTHORIZATION_WORDS[state] if state else "未登记"
-            raise Refused(f"小程序 {slot.appid} {word}：请先让商户完成授权")
+            raise Refused(f"小程序 {slot.appid} 的授权状态为{word}：请先让商户完成授权")
 
 
 def _insert(session: Session, slot: Slot) -> None:

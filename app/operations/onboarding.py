@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from secrets import token_urlsafe
 from typing import Any
 
@@ -15,9 +13,7 @@ from flask import Flask, current_app
 from flask_appbuilder import Model
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.exc import StaleDataError
 
 from app.database import reading
 from app.douyin.authorization import GenAuthLink, ListAuthApps, RetrieveAuthCode
@@ -37,9 +33,9 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
-from app.operations import Actor, NoParams, Settlement, Verdict, Work, credentials, operation, profile
+from app.operations import Actor, Look, NoParams, Settlement, Verdict, Work, credentials, notices, operation, profile
 from app.operations.connection import application, bind_app
-from app.operations.exchange import exchange_code, note, permission_words
+from app.operations.exchange import exchange_code, in_one_commit, note, permission_words
 from app.operations.outcome import Ending, Outcome, linked, outcome
 from app.operations.tokens import code_hash
 from app.tenancy import PLATFORM, app_scope
@@ -53,8 +49,6 @@ MOST_FOUND = 100  # unknown apps taken in by one check; the next check goes on
 NOT_LINKED = frozenset({40004, 40022})
 SPENT, ELSEWHERE = 40018, 40019
 SUBJECT = frozenset({40005, 40008, 10105, 10106, 11305})
-_RACES = (StaleDataError, IntegrityError, OperationalError)
-_TRIES = 6
 
 
 # Links
@@ -155,7 +149,8 @@ def _finish(app: Flask, link: AuthorizationLink, code: str) -> Outcome:
     except (Refused, NoAnswer) as error:
         _note_on_link(app, link.id, error)
         return outcome(Ending.TROUBLE, said=error.message)
-    ending = _bind_merchant(app, link.id, found.mini_program_id)
+    bind = partial(_bind_once, link_id=link.id, mini_program_id=found.mini_program_id)
+    ending = in_one_commit(app, bind, actor="商户授权")
     if ending is not None:
         return outcome(ending)
     sync_quietly(app, found.mini_program_id)
@@ -180,30 +175,8 @@ def _note_on_link(app: Flask, link_id: int, error: DouyinError | Refused | NoAns
         session.commit()
 
 
-@contextmanager
-def _system(app: Flask) -> Iterator[Session]:
-    with app_scope(app, PLATFORM) as session:
-        session.info["actor"] = {"name": "商户授权"}
-        yield session
-
-
-def _bind_merchant(app: Flask, link_id: int, mini_program_id: int) -> Ending | None:
-    """Use the link up and give the mini-program to its merchant, in one commit; None when all is well."""
-    for attempt in range(_TRIES):
-        with _system(app) as session:
-            try:
-                ending = _bind_once(session, link_id, mini_program_id)
-                session.commit()
-                return ending
-            except _RACES:
-                session.rollback()
-                if attempt == _TRIES - 1:
-                    raise
-        time.sleep(random.uniform(0.02, 0.1))
-    return Ending.TROUBLE
-
-
 def _bind_once(session: Session, link_id: int, mini_program_id: int) -> Ending | None:
+    """Use the link up and give the mini-program to its merchant; None when all is well."""
     row = session.get_one(MiniProgram, mini_program_id)
     table = AuthorizationLink.__table__
     used = {"state": LinkState.USED, "used_at": utcnow(), "appid": row.appid, "failure": ""}
@@ -261,18 +234,7 @@ def _give(session: Session, row: MiniProgram, merchant_id: int) -> None:
 
 def revoke(app: Flask, appid: str, reason: str) -> bool:
     """The authorisation is over: state, tokens, queued runs, timeline in one commit. False: it was so."""
-    for attempt in range(_TRIES):
-        with app_scope(app, PLATFORM) as session:
-            try:
-                changed = _revoke_once(session, appid, reason)
-                session.commit()
-                return changed
-            except _RACES:
-                session.rollback()
-                if attempt == _TRIES - 1:
-                    raise
-        time.sleep(random.uniform(0.02, 0.1))
-    return False
+    return in_one_commit(app, lambda session: _revoke_once(session, appid, reason))
 
 
 def _revoke_once(session: Session, appid: str, reason: str) -> bool:
@@ -288,6 +250,10 @@ def _revoke_once(session: Session, appid: str, reason: str) -> bool:
     queued = update(table).where(table.c.mini_program_id == row.id, table.c.state == RunState.QUEUED)
     session.execute(queued.values(**stopped))
     note(session, row, "revoked", reason)
+    notices.tell(
+        session, "authorization_revoked", subject=row, dedup=f"{row.id}:{row.unauthorized_at.timestamp():.0f}",
+        title=f"「{row}」的授权已取消", body=f"{reason}。需要继续使用时，请让商户重新授权。",
+    )  # fmt: skip
     return True
 
 
@@ -420,9 +386,16 @@ def _settle_clear(row: MiniProgram, work: Work, params: NoParams) -> Settlement:
     return Settlement(Verdict.DONE if done else Verdict.NOT_DONE)
 
 
+def _may_clear(row: MiniProgram, _look: Look) -> str | None:
+    if row.may_move(AuthorizationState.CLEARED):
+        return None
+    return "授权已经清除" if row.state == AuthorizationState.CLEARED else "还没有授权"
+
+
 @operation(
     "清除授权",
     settle=_settle_clear,
+    ready=_may_clear,
     authorized=False,
     danger=True,
     confirm="清除后本系统不再保存该小程序的凭据，也不再操作它；抖音一侧的授权须由商户自行取消",

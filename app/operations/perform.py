@@ -155,7 +155,7 @@ class _Attempt:
             else:
                 self._read_back(op, row, params, work)
         except Refused as refused:
-            self._fail(refused.message)
+            self._fail(refused.message, kind=_kind_of(refused))
         except LeaseLost:
             self.session.rollback()
             log.warning("lease_lost", run=self.run_id)
@@ -167,7 +167,7 @@ class _Attempt:
 
     def _do(self, op: Operation, row: Any, params: Any, work: Work) -> None:
         try:
-            check_row(op, row)
+            check_row(op, row, self.session)
             result = op.run(row, work, params)
             self._finish(RunState.SUCCEEDED, result=dict(result or {}))
         except (DouyinError, NoAnswer, Refused) as problem:
@@ -197,7 +197,7 @@ class _Attempt:
         elif isinstance(problem, NoAnswer):
             self._said_nothing(op, problem)
         else:
-            self._fail(problem.message)
+            self._fail(problem.message, kind=_kind_of(problem))
 
     def _said_no(self, op: Operation, row: Any, params: Any, work: Work, error: DouyinError) -> None:
         if error.kind == ErrorKind.PLATFORM:
@@ -263,11 +263,10 @@ class _Attempt:
             error_kind="", lease_until=None,
         )  # fmt: skip
 
-    def _fail(self, message: str, *, error: DouyinError | None = None) -> None:
+    def _fail(self, message: str, *, error: DouyinError | None = None, kind: str = "") -> None:
         self.session.rollback()
-        self._write(
-            state=RunState.FAILED, message=message, lock=None, finished_at=utcnow(), lease_until=None, **_of(error)
-        )
+        told = _of(error) | ({"error_kind": kind} if kind else {})
+        self._write(state=RunState.FAILED, message=message, lock=None, finished_at=utcnow(), lease_until=None, **told)
 
     def _again(self, message: str, seconds: float, *, error: DouyinError | None = None, counted: bool = True) -> None:
         values = {} if counted else {"attempts": max(0, self.run.attempts - 1)}
@@ -296,6 +295,11 @@ class _Attempt:
 
 def _later(seconds: float) -> datetime:
     return utcnow() + timedelta(seconds=seconds)
+
+
+def _kind_of(refused: Refused) -> str:
+    """What class our own refusal belongs to: of what was typed, or of the row's state."""
+    return str(ErrorKind.PARAMETER if refused.field else ErrorKind.STATE)
 
 
 def _of(error: DouyinError | None) -> dict[str, Any]:

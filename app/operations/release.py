@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -29,8 +29,8 @@ from app.models import AuthorizationState, Merchant, MiniProgram, RunState, Temp
 from app.models.base import utcnow
 from app.models.operation import OperationRun
 from app.models.version import VERSION_WORDS, next_number, parse_number
-from app.operations import Settlement, Verdict, Work, credentials, operation
-from app.operations.versions import Reconciler, next_poll, note, versions_of
+from app.operations import Look, Settlement, Verdict, Work, credentials, operation
+from app.operations.versions import Reconciler, next_poll, note, versions_of, versions_of_many
 from app.tenancy import PLATFORM, app_scope
 
 ROLLBACK_PAUSE = timedelta(minutes=10)
@@ -151,8 +151,6 @@ def _check_upload(app: MiniProgram, work: Work, params: UploadParams) -> str:
     ).first()
     if template is None or template.gone:
         raise Refused("模板不存在或已删除：请先同步模板列表", field="template_id")
-    if app.merchant_id is None:
-        raise Refused("小程序还没有认领到商户：请先在「待认领」中认领")
     for number, row in versions_of(work.session, app).items():
         if number == params.version and row.state not in RESUBMITTABLE:
             raise Refused(f"版本 {number} {VERSION_WORDS[row.state]}：请使用更大的版本号", field="version")
@@ -195,8 +193,12 @@ def _uploaded(app: MiniProgram, work: Work, params: UploadParams, reconciler: Re
     note(work.session, app, "uploaded", params.description, version=row, run=work.run)
 
 
+def _may_upload(app: MiniProgram, _look: Look) -> str | None:
+    return "小程序还没有认领到商户：请先在「待认领」中认领" if app.merchant_id is None else None
+
+
 @operation(
-    "上传代码", params=UploadParams, settle=_settle_upload, propose=_propose_upload,
+    "上传代码", params=UploadParams, settle=_settle_upload, propose=_propose_upload, ready=_may_upload,
     confirm="把模板上传为小程序的测试版本",
 )  # fmt: skip
 def upload_code(app: MiniProgram, work: Work, params: UploadParams) -> Mapping[str, Any]:
@@ -226,7 +228,7 @@ def _submittable(rows: Mapping[str, Version], app: MiniProgram, wanted: str) -> 
     if auditing:
         raise Refused(f"版本 {auditing[0]} 正在审核中：请等待结果或先撤回")
     if not row.may_move(VersionState.AUDITING):
-        raise Refused(f"版本 {row.number} {VERSION_WORDS[row.state]}，不能提审")
+        raise Refused(f"版本 {row.number} 的状态是「{VERSION_WORDS[row.state]}」，不能提审")
     return row
 
 
@@ -273,7 +275,14 @@ def _submitted(
     return row
 
 
-@operation("提交审核", params=AuditParams, settle=_settle_audit, confirm="提交给抖音审核；审核期间不能再提交其他版本")
+def _may_submit(app: MiniProgram, look: Look) -> str | None:
+    return _refusal(lambda: _submittable(look.at(versions_of_many, app), app, ""))
+
+
+@operation(
+    "提交审核", params=AuditParams, settle=_settle_audit, ready=_may_submit,
+    confirm="提交给抖音审核；审核期间不能再提交其他版本",
+)  # fmt: skip
 def submit_audit(app: MiniProgram, work: Work, params: AuditParams) -> Mapping[str, Any]:
     """提审代码: one version in audit at a time; a rejected version is submitted again as such."""
     reconciler = Reconciler(work.session, app, work.run)
@@ -283,6 +292,15 @@ def submit_audit(app: MiniProgram, work: Work, params: AuditParams) -> Mapping[s
     work.douyin.send(SubmitAudit(host_names=hosts, audit_note=params.note or None, audit_way=way))
     _submitted(app, work, params, reconciler, hosts)
     return {"version": row.number, "hosts": list(hosts)}
+
+
+def _refusal(check: Callable[[], object]) -> str | None:
+    """The sentence of a check that refuses."""
+    try:
+        check()
+    except Refused as refused:
+        return refused.message
+    return None
 
 
 def _one(rows: Mapping[str, Version], state: VersionState, wanted: str, refusal: str) -> Version:
@@ -306,11 +324,22 @@ def _settle_withdraw(app: MiniProgram, work: Work, params: VersionParams) -> Set
     raise Refused("审核已有结果，不能再撤回")
 
 
-@operation("撤回审核", params=VersionParams, settle=_settle_withdraw, confirm="撤回后需要重新提交审核", danger=True)
+def _audited(rows: Mapping[str, Version], wanted: str) -> Version:
+    return _one(rows, VersionState.AUDITING, wanted, "没有正在审核的版本")
+
+
+def _may_withdraw(app: MiniProgram, look: Look) -> str | None:
+    return _refusal(lambda: _audited(look.at(versions_of_many, app), ""))
+
+
+@operation(
+    "撤回审核", params=VersionParams, settle=_settle_withdraw, ready=_may_withdraw, danger=True,
+    confirm="撤回后需要重新提交审核",
+)  # fmt: skip
 def withdraw_audit(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
     """撤回审核: only while a version is in audit."""
     reconciler = Reconciler(work.session, app, work.run)
-    row = _one(reconciler.rows, VersionState.AUDITING, params.version, "没有正在审核的版本")
+    row = _audited(reconciler.rows, params.version)
     work.douyin.send(RevokeAudit())
     row.move_to(VersionState.WITHDRAWN)
     app.audit_state, app.audit_since, app.poll_at = str(VersionState.WITHDRAWN), None, None
@@ -329,15 +358,25 @@ def _settle_release(app: MiniProgram, work: Work, params: VersionParams) -> Sett
     return Settlement(Verdict.DONE, "已核实：版本已上线", {"version": number})
 
 
+def _releasable(rows: Mapping[str, Version], wanted: str) -> Version:
+    row = _one(rows, VersionState.APPROVED, wanted, "没有审核通过、待发布的版本")
+    if row.taken_down:
+        raise Refused(f"版本 {row.number} 已被平台下架，不能发布：请上传并提审新版本")
+    return row
+
+
+def _may_release(app: MiniProgram, look: Look) -> str | None:
+    return _refusal(lambda: _releasable(look.at(versions_of_many, app), ""))
+
+
 @operation(
-    "发布上线", params=VersionParams, settle=_settle_release, confirm="把审核通过的版本发布为线上版本", danger=True
-)
+    "发布上线", params=VersionParams, settle=_settle_release, ready=_may_release, danger=True,
+    confirm="把审核通过的版本发布为线上版本",
+)  # fmt: skip
 def release(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
     """发布代码: the approved version goes live."""
     reconciler = Reconciler(work.session, app, work.run)
-    row = _one(reconciler.rows, VersionState.APPROVED, params.version, "没有审核通过、待发布的版本")
-    if row.taken_down:
-        raise Refused(f"版本 {row.number} 已被平台下架，不能发布：请上传并提审新版本")
+    row = _releasable(reconciler.rows, params.version)
     work.douyin.send(ReleaseVersion())
     for other in reconciler.rows.values():
         if other.state == VersionState.RELEASED:
@@ -364,19 +403,25 @@ def _settle_rollback(app: MiniProgram, work: Work, params: VersionParams) -> Set
     return Settlement(Verdict.NOT_DONE)
 
 
-def _check_rollback(app: MiniProgram, reply: VersionsReply) -> str:
+def _check_rollback(reply: VersionsReply) -> str:
     current = reply.current
     if current is None:
         raise Refused("还没有线上版本，不能回滚")
     if current.rollback is None or not current.rollback.can_rollback:
         raise Refused("抖音不允许回滚：首个线上版本、连续两次回滚、或相关版本被下架时不能回滚")
-    if app.rollback_requested_at and utcnow() - app.rollback_requested_at < ROLLBACK_PAUSE:
-        raise Refused("距上次回滚不足 10 分钟：请稍后再试")
     return current.rollback.last_version
 
 
+def _may_roll_back(app: MiniProgram, _look: Look) -> str | None:
+    if not app.live_version:
+        return "还没有线上版本，不能回滚"
+    if app.rollback_requested_at and utcnow() - app.rollback_requested_at < ROLLBACK_PAUSE:
+        return "距上次回滚不足 10 分钟：请稍后再试"
+    return None
+
+
 @operation(
-    "回滚版本", params=VersionParams, settle=_settle_rollback, danger=True,
+    "回滚版本", params=VersionParams, settle=_settle_rollback, ready=_may_roll_back, danger=True,
     confirm="线上版本退回上一个版本，3 至 5 分钟后生效；每次发布只能回滚一次",
 )  # fmt: skip
 def rollback(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
@@ -384,7 +429,7 @@ def rollback(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str
     if params.version and params.version != app.live_version:
         raise Refused(f"线上版本是 {app.live_version or '无'}，不是 {params.version}", field="version")
     reconciler = Reconciler(work.session, app, work.run)
-    target = _check_rollback(app, work.douyin.send(GetVersions()))
+    target = _check_rollback(work.douyin.send(GetVersions()))
     work.douyin.send(RollbackVersion())
     app.rollback_requested_at = utcnow()
     app.poll_at = next_poll(app, utcnow())

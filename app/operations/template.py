@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session
 
 from app.douyin import template as douyin_template
 from app.douyin.template import AddTemplate, DeleteTemplate, ListTemplateApps, ListTemplates
-from app.errors import Refused
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
-from app.operations import NoParams, Settlement, Verdict, Work, credentials, operation
+from app.operations import Look, NoParams, Settlement, Verdict, Work, credentials, operation
 from app.tenancy import PLATFORM, app_scope
 
 
@@ -87,11 +86,13 @@ def _settle_add(app: TemplateApp, work: Work, params: NoParams) -> Settlement:
     return Settlement(Verdict.DONE, "已核实：模板已添加", {"template_id": made[-1]})
 
 
-@operation("添加为模板", on=TemplateApp, settle=_settle_add, confirm="把草稿添加为模板，最多 200 个")
+def _has_draft(app: TemplateApp, _look: Look) -> str | None:
+    return None if app.draft_id else "该模板小程序没有草稿：请先用开发者工具上传代码，再同步模板"
+
+
+@operation("添加为模板", on=TemplateApp, settle=_settle_add, ready=_has_draft, confirm="把草稿添加为模板，最多 200 个")
 def add_template(app: TemplateApp, work: Work, params: NoParams) -> Mapping[str, Any]:
     """添加模板: the answer does not name the new template, so the list is read again."""
-    if not app.draft_id:
-        raise Refused("该模板小程序没有草稿：请先用开发者工具上传代码，再同步模板")
     before = work.douyin.send(ListTemplates()).template_list
     # Kept with the intent: a scheduled sync may come to know the new template before an outcome is read back.
     work.run.result = {"before": [str(item.template_id) for item in before]}
@@ -109,9 +110,14 @@ def _settle_delete(template: Template, work: Work, params: NoParams) -> Settleme
     return Settlement(Verdict.DONE, "已核实：模板已删除")
 
 
+def _still_there(template: Template, _look: Look) -> str | None:
+    return "模板已经删除" if template.gone else None
+
+
 @operation(
-    "删除模板", on=Template, settle=_settle_delete, confirm="删除后不能再用它上传；已上线的小程序不受影响", danger=True
-)
+    "删除模板", on=Template, settle=_settle_delete, ready=_still_there, danger=True,
+    confirm="删除后不能再用它上传；已上线的小程序不受影响",
+)  # fmt: skip
 def delete_template(template: Template, work: Work, params: NoParams) -> Mapping[str, Any]:
     """删除模板: the row is kept for history."""
     work.douyin.send(DeleteTemplate(template_id=int(template.template_id)))

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from app.douyin.development import AuditStatus, AuditVersion, CurrentVersion, LatestVersion, VersionsReply
 from app.models import MiniProgram, OperationRun, Version, VersionEvent, VersionState
 from app.models.base import utcnow
 from app.models.version import VERSION_WORDS
+from app.operations.notices import tell
 
 AUDIT_STATES = {
     AuditStatus(0): VersionState.AUDITING,
     AuditStatus(1): VersionState.APPROVED,
     AuditStatus(2): VersionState.REJECTED,
     AuditStatus(3): VersionState.WITHDRAWN,
+}
+NEWS = timedelta(days=7)
+VERDICTS = {  # kind of news, words, what to do
+    VersionState.APPROVED: ("audit_passed", "审核通过", "可以发布上线。"),
+    VersionState.REJECTED: ("audit_rejected", "审核被驳回", "请按驳回原因修改后重新提交。"),
 }
 ONLINE = frozenset({VersionState.RELEASED, VersionState.SUPERSEDED, VersionState.ROLLED_BACK})
 # Quick at first, slower later: seconds between polls by the age of the audit in seconds.
@@ -69,6 +75,16 @@ def versions_of(session: Session, app: MiniProgram) -> dict[str, Version]:
     """All versions of a mini-program by number."""
     rows = session.scalars(select(Version).where(Version.mini_program_id == app.id).order_by(Version.id))
     return {row.number: row for row in rows}
+
+
+def versions_of_many(session: Session, apps: Sequence[MiniProgram]) -> dict[int, dict[str, Version]]:
+    """All versions of some mini-programs by number, by the mini-program's own number."""
+    found: dict[int, dict[str, Version]] = {app.id: {} for app in apps}
+    wanted = select(Version).where(Version.mini_program_id.in_(found)).order_by(Version.id)
+    seldom = (Version.ext_json, Version.reason_detail, Version.screenshots, Version.attachments)
+    for row in session.scalars(wanted.options(*(defer(column) for column in seldom))):
+        found[row.mini_program_id][row.number] = row
+    return found
 
 
 def follow(row: Version, target: VersionState) -> list[VersionState]:
@@ -164,7 +180,20 @@ class Reconciler:
         row.reason = stage.reason if target == VersionState.REJECTED else ""
         row.reason_detail = dict(stage.reason_detail or {}) if target == VersionState.REJECTED else {}
         row.attachments = dict(stage.attach_info or {})
+        # An old verdict that is only now found, at an app's first reading, is no news.
+        fresh = row.submitted_at is not None or utcnow() - _time(stage.ctime) < NEWS
+        decided = fresh and target in VERDICTS and row.state != target
         self._move(row, target, row.reason, reasons=row.reason_detail, attachments=row.attachments)
+        if decided:
+            self._tell(row)
+
+    def _tell(self, row: Version) -> None:
+        """The verdict is news; another one on the same number has another time of submission."""
+        kind, words, advice = VERDICTS[row.state]
+        tell(
+            self.session, kind, subject=self.app, dedup=f"{row.mini_program_id}:{row.number}:{row.audit_ctime}",
+            title=f"「{self.app}」的版本 {row.number} {words}", body=row.reason or advice,
+        )  # fmt: skip
 
     def _current(self, stage: CurrentVersion) -> None:
         row = self._row(stage.version, stage.summary, stage.ctime)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
-from flask import abort, flash, g, redirect, request, url_for
+from flask import abort, current_app, flash, g, make_response, redirect, request, session, url_for
 from flask_appbuilder import BaseView, expose, has_access
 from flask_appbuilder.security.views import AuthDBView
 from flask_wtf import FlaskForm
+from sqlalchemy.exc import IntegrityError
 from wtforms import PasswordField, StringField, TextAreaField
 from wtforms.validators import EqualTo, InputRequired, Length
 
-from app import accounts, websession
+from app import accounts, signin, twofactor, websession
 from app.api.login import SecurityApi
 from app.errors import Refused
 from app.extensions import db
@@ -21,28 +21,16 @@ from app.models.audit import record
 from app.passwords import LONGEST, RULE
 from app.roles import role_words
 from app.security import ACTING_LIFE, TooManyAttempts, log_in_as, principal, sign_in, sign_out
-from app.views.forms import attach, required
-from app.views.users import StaffView, UserView
+from app.views.api_keys import ApiKeyView
+from app.views.api_page import SwaggerView
+from app.views.forms import attach, required, stripped
+from app.views.own import device_words, local_path, own_row, tabs
+from app.views.shell import CHOICES
+from app.views.two_factor import TwoFactorView
+from app.views.users import StaffView, UserView, is_placeholder
 
 WRONG = "用户名或密码不正确"
-
-
-def local_path(target: str | None) -> str:
-    """Where to go after the log-in: a path of this site, whatever was asked for."""
-    home = "/"
-    if not target or any(ord(letter) < 33 or letter == "\\" for letter in target):
-        return home
-    try:
-        parts = urlsplit(target)
-    except ValueError:
-        return home
-    if parts.netloc and (parts.netloc != request.host or parts.scheme not in {"http", "https"}):
-        return home
-    if (parts.scheme and not parts.netloc) or not parts.path.startswith("/"):
-        return home
-    if parts.path.startswith(("//", "/login", "/logout")):
-        return home
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+LOOK_LIFE = 365 * 24 * 3600  # seconds that a browser keeps how its user wants pages to look
 
 
 class LoginForm(FlaskForm):
@@ -50,8 +38,15 @@ class LoginForm(FlaskForm):
     password = PasswordField("密码", validators=[required("密码"), Length(max=LONGEST)])
 
 
+CODE_INPUT = {"autocomplete": "one-time-code", "spellcheck": "false", "autocapitalize": "none", "maxlength": 32}
+
+
+class CodeForm(FlaskForm):
+    code = StringField("验证码", render_kw=CODE_INPUT, validators=[required("验证码"), Length(max=64)])
+
+
 class LoginView(AuthDBView):
-    """The log-in form and the way out."""
+    """The log-in form, its second step, and the way out."""
 
     login_template = "account/login.html"
 
@@ -64,18 +59,45 @@ class LoginView(AuthDBView):
         if not form.validate_on_submit():
             return self._page(form, 200)
         try:
-            user = self.appbuilder.sm.auth_user_db(form.username.data, form.password.data)
+            user = signin.by_password(form.username.data, form.password.data)
         except TooManyAttempts as refused:
             attach(form, refused.message, None)
             return self._page(form, 429)
+        except signin.CodeNeeded as needed:
+            signin.begin_half(needed.user, target)
+            return redirect(url_for("LoginView.code"))
         if user is None:
             attach(form, WRONG, None)
             return self._page(form, 401)
-        sign_in(user)
-        return redirect(target)
+        return signin.enter(user, redirect(target))  # type: ignore[arg-type]
 
     def _page(self, form: FlaskForm, status: int) -> Any:
         return self.render_template(self.login_template, form=form, asked=request.args.get("next")), status
+
+    @expose("/login/code", methods=["GET", "POST"])
+    def code(self) -> Any:
+        """The second step: a code of the user whose password was right."""
+        if principal() is not None:
+            return redirect("/")
+        held = signin.half()
+        if held is None:
+            flash("请重新输入用户名和密码", "warning")
+            return redirect(url_for("LoginView.login"))
+        form, status = CodeForm(), 200
+        if form.validate_on_submit():
+            try:
+                user = signin.by_code(form.code.data)
+            except TooManyAttempts as refused:
+                user, status = None, 429
+                attach(form, refused.message, None)
+            if user is not None:
+                return signin.enter(user, redirect(local_path(held["next"])), second=True)  # type: ignore[arg-type]
+            if status == 200:
+                status = 401
+                attach(form, twofactor.WRONG_CODE, "code")
+        page = make_response(self.render_template("account/login_code.html", form=form), status)
+        page.headers["Cache-Control"] = "no-store"
+        return page
 
     @expose("/logout/", methods=["GET", "POST"])
     def logout(self) -> Any:
@@ -100,24 +122,42 @@ class PasswordForm(FlaskForm):
     )
 
 
+class NameForm(FlaskForm):
+    full_name = StringField(
+        "姓名", validators=[required("姓名"), Length(max=64, message="最多 64 个字")], filters=[stripped]
+    )
+    email = StringField(
+        "邮箱（选填）",
+        render_kw={"type": "email", "autocomplete": "email"},
+        validators=[Length(max=200, message="最多 200 个字符")],
+        filters=[stripped],
+    )
+
+
+class ProveForm(FlaskForm):
+    password = PasswordField("密码", render_kw=OLD, validators=[required("密码"), Length(max=LONGEST)])
+    code = StringField("验证码", render_kw=CODE_INPUT, validators=[Length(max=64)])
+
+
 class ProfileView(BaseView):
-    """My account: password, sessions, language."""
+    """My account: name, password, sessions, how pages look."""
 
     route_base = "/account"
     default_view = "profile"
 
-    @expose("/", methods=["GET"])
+    @expose("/", methods=["GET", "POST"])
     @has_access
     def profile(self) -> Any:
-        user = _own_row()
-        return self.render_template(
-            "account/profile.html",
-            user=user,
-            roles=role_words(g.user.role_names),
-            sessions=websession.sessions_of(db.session, user.id),
-            current=websession.current_hash(),
-            form=FlaskForm(),
+        user = own_row()
+        given = {"full_name": user.first_name, "email": "" if is_placeholder(user.email) else user.email}
+        form = NameForm(data=given)
+        if form.validate_on_submit() and _renamed(form, user):
+            flash("资料已保存", "success")
+            return redirect(url_for("ProfileView.profile"))
+        page = self.render_template(
+            "account/profile.html", user=user, roles=role_words(g.user.role_names), form=form, tabs=tabs()
         )
+        return page, 422 if form.errors else 200
 
     @expose("/userinfo/", methods=["GET"])
     @has_access
@@ -125,30 +165,115 @@ class ProfileView(BaseView):
         """FAB's own templates link here."""
         return redirect(url_for("ProfileView.profile"))
 
+    @expose("/security", methods=["GET"])
+    @has_access
+    def security(self) -> Any:
+        user = own_row()
+        return self.render_template(
+            "account/security.html",
+            user=user,
+            tabs=tabs(),
+            second=twofactor.is_on(db.session, user.id),
+            codes_left=twofactor.codes_left(db.session, user.id),
+            sessions=websession.sessions_of(db.session, user.id),
+            current=websession.current_hash(),
+            handle_of=websession.handle_of,
+            device_words=device_words,
+        )
+
     @expose("/password", methods=["GET", "POST"])
     @has_access
     def password(self) -> Any:
-        form, user = PasswordForm(), _own_row()
+        form, user = PasswordForm(), own_row()
         if form.validate_on_submit() and _changed(form, user):
             sign_in(user)  # a new id and generation for this session; the others have ended
             flash("密码已修改，其他设备上的登录已结束", "success")
-            return redirect(url_for("ProfileView.profile"))
+            return redirect(url_for("ProfileView.security"))
         page = self.render_template("account/password.html", form=form, must=g.user.must_change_password)
         return page, 422 if form.errors else 200
 
     @expose("/sessions/end", methods=["POST"])
     @has_access
     def end_sessions(self) -> Any:
-        ended = websession.end_all(db.session, g.user.id, but=websession.current_hash())
-        record(db.session, "sessions_end", subject=_own_row(), count=ended)
+        """End the one session that `session` names, or all but this one."""
+        handle, here = request.form.get("session", ""), websession.current_hash() or ""
+        if handle and here.startswith(handle):
+            raise Refused("请用「退出登录」结束当前的登录")
+        if handle:
+            ended = websession.end_one(db.session, g.user.id, handle)
+        else:
+            ended = websession.end_all(db.session, g.user.id, but=here)
+        record(db.session, "sessions_end", subject=own_row(), count=ended)
         db.session.commit()
-        flash(f"已结束其他 {ended} 处登录", "success")
-        return redirect(url_for("ProfileView.profile"))
+        flash(f"已结束 {ended} 处登录", "success")
+        return redirect(url_for("ProfileView.security"))
+
+    @expose("/confirm", methods=["GET", "POST"])
+    @has_access
+    def confirm(self) -> Any:
+        """Ask for the password (and code) again before something that a stolen session must not do."""
+        form, user, target = ProveForm(), own_row(), local_path(request.args.get("next"))
+        second, status = twofactor.is_on(db.session, user.id), 200
+        if form.validate_on_submit():
+            try:
+                if signin.prove_again(db.session(), user, form.password.data or "", form.code.data or ""):
+                    return redirect(target)
+                attach(form, "密码或验证码不正确" if second else "密码不正确", None)
+            except TooManyAttempts as refused:
+                attach(form, refused.message, None)
+                status = 429
+        page = self.render_template("account/confirm.html", form=form, second=second, back=target)
+        return page, 422 if form.errors and status == 200 else status
+
+    @expose("/preferences", methods=["GET"])
+    @has_access
+    def preferences(self) -> Any:
+        held = g.user.preferences or {}
+        return self.render_template("account/preferences.html", tabs=tabs(), held=held)
+
+    @expose("/preferences", methods=["POST"])
+    def prefer(self) -> Any:
+        """How pages look and in which language, any of it: for this browser and, as oneself, for the account.
+
+        204, or a redirect to the path that `next` gives.
+        """
+        known = principal()
+        if known is None:
+            return redirect(url_for("LoginView.login"))
+        chosen = _chosen_look()
+        if known.acting is None and chosen:
+            user = own_row()
+            user.preferences = {**(user.preferences or {}), **chosen}
+            db.session.commit()
+        if "locale" in chosen:
+            session["locale"] = chosen["locale"]
+        back = request.form.get("next")
+        answer = make_response(redirect(local_path(back))) if back else make_response("", 204)
+        secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
+        for name in chosen:  # scripts read and write them: they are no secret
+            answer.set_cookie(name, chosen[name], max_age=LOOK_LIFE, secure=secure, samesite="Lax")
+        return answer
 
 
-def _own_row() -> User:
-    row: User = db.session.get_one(User, g.user.id)
-    return row
+def _chosen_look() -> dict[str, str]:
+    """The choices that a form holds; Refused for a value that is none."""
+    offered = {**CHOICES, "locale": tuple(current_app.config["LANGUAGES"])}
+    given = {name: request.form[name] for name in offered if request.form.get(name)}
+    for name, value in given.items():
+        if value not in offered[name]:
+            raise Refused("没有这个选项")
+    return given
+
+
+def _renamed(form: NameForm, user: User) -> bool:
+    try:
+        accounts.set_profile(db.session(), user, form.full_name.data or "", form.email.data or "")
+        db.session.commit()
+    except (Refused, IntegrityError) as fault:  # a merchant's session does not see whose address it is
+        db.session.rollback()
+        attach(form, getattr(fault, "message", accounts.MAIL_TAKEN), "email")
+        return False
+    return True
 
 
 def _changed(form: PasswordForm, user: User) -> bool:
@@ -199,5 +324,13 @@ class LoginAsView(BaseView):
         return page, 422 if form.errors else 200
 
 
+def shut_language_link(app: Any) -> None:
+    """FAB changes the language by GET; its address now only leads to the page where it is chosen."""
+    app.view_functions["LocaleView.index"] = lambda locale: redirect(url_for("ProfileView.preferences"))
+
+
 SETTINGS_VIEWS: tuple[tuple[type[Any], str], ...] = ((UserView, "用户"),)
-VIEWS: tuple[type[Any], ...] = (LoginView, ProfileView, StaffView, LoginAsView, SecurityApi)
+VIEWS: tuple[type[Any], ...] = (
+    LoginView, ProfileView, TwoFactorView, ApiKeyView, LoginAsView, SecurityApi, SwaggerView,
+)  # fmt: skip
+STAFF_VIEWS: tuple[tuple[type[Any], str], ...] = ((StaffView, "商户用户"),)

@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
+from flask import request, url_for
 from markupsafe import Markup, escape
 
+from app.i18n import language, say
 from app.models.base import utcnow
 from app.redaction import redact_mapping
 from app.views.interface import SHANGHAI
@@ -19,24 +22,80 @@ COPIED = frozenset(
     {"appid", "template_id", "log_id", "key", "draft_id", "expected_appid", "live_template_id", "component_appid"}
 )
 DASH = Markup('<span class="nothing">—</span>')
+NOBODY = frozenset(
+    {"系统", "未登录", "抖音", "命令行", "演示数据", "定时任务"}
+)  # what the log calls an actor who is no user
+EAST = timedelta(hours=8)  # Shanghai, all year
+RECENT = timedelta(days=7)  # for so long a time is said from now: 3 小时前
+
+
+def html(text: str) -> Markup:
+    """HTML put together in an f-string whose every part is ours or escaped; `Markup.format` takes ten times as long."""
+    return Markup(text)  # noqa: S704
+
+
+# Addresses of rows. Building one takes longer than all else of a cell, and only its number differs.
+
+
+def row_address(endpoint: str, key: Any) -> str:
+    """The address of a row's page or form, as `url_for(endpoint, pk=key)` gives it."""
+    return f"{_before_key(endpoint, request.script_root)}{key}"
+
+
+@lru_cache(maxsize=512)
+def _before_key(endpoint: str, _script_root: str) -> str:
+    return url_for(endpoint, pk=0).removesuffix("0")
+
+
+def list_address(endpoint: str) -> str:
+    """The address of a list without arguments, as `url_for(endpoint)` gives it."""
+    return _without_key(endpoint, request.script_root)
+
+
+@lru_cache(maxsize=512)
+def _without_key(endpoint: str, _script_root: str) -> str:
+    return url_for(endpoint)
+
+
+# Times.
 
 
 def local_time(value: datetime | None) -> str:
     """`2025-03-01 18:05`, Shanghai time; empty for None."""
-    if value is None:
-        return ""
-    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-    return aware.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")
+    return "" if value is None else _shanghai(value).strftime("%Y-%m-%d %H:%M")
+
+
+def _shanghai(value: datetime) -> datetime:
+    return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(SHANGHAI)
 
 
 def clock(value: datetime | None) -> Markup:
-    """A time for reading, with its seconds on hover."""
+    """A time for reading: how long ago within a week, else the day; exactly, with its seconds, on hover."""
     if value is None:
         return DASH
-    exact = value.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
-    return Markup('<time class="when" datetime="{}" title="{}">{}</time>').format(
-        value.isoformat(), exact, local_time(value)
-    )
+    local = _shanghai(value)
+    iso = local.isoformat(timespec="seconds")
+    return html(f'<time datetime="{iso}">{when(value, iso)}</time>')  # console.js makes the title of it
+
+
+def when(value: datetime, iso: str) -> str:
+    """A time in few words: 3 小时前 within a week, 03-01 18:05 in this year, 2024-03-01 before."""
+    now = utcnow()
+    past = now - (value if value.tzinfo else value.replace(tzinfo=UTC))
+    if -RECENT < past < RECENT:
+        return str(escape(say(_from_now(past))))
+    return f"{iso[5:10]} {iso[11:16]}" if iso[:4] == str((now + EAST).year) else iso[:10]
+
+
+def _from_now(past: timedelta) -> str:
+    minutes = int(abs(past).total_seconds() // 60)
+    if minutes < 1:
+        return "刚刚" if past >= timedelta(0) else "马上"
+    if minutes < 60:
+        return f"{minutes} 分钟前" if past > timedelta(0) else f"{minutes} 分钟后"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} 小时前" if past > timedelta(0) else f"{minutes // 60} 小时后"
+    return f"{minutes // 1440} 天前" if past > timedelta(0) else f"{minutes // 1440} 天后"
 
 
 def span_words(span: timedelta) -> str:
@@ -52,9 +111,28 @@ def ago(value: datetime | None) -> str:
     return "" if value is None else f"{span_words(utcnow() - value)}前"
 
 
+# Money.
+
+
+def yuan(fen: int | None) -> str:
+    """An amount of money, kept in fen, for reading: ¥1,234.50; empty for None."""
+    if fen is None:
+        return ""
+    whole, rest = divmod(abs(fen), 100)
+    return f"{'-' if fen < 0 else ''}¥{whole:,}.{rest:02}"
+
+
+# States, numbers, links.
+
+
 def label(text: Any, colour: str) -> Markup:
     """A coloured label; `colour` is good, busy, warn, bad or mute."""
-    return Markup('<span class="state state-{}">{}</span>').format(colour, text)
+    return _label(text if isinstance(text, str) else str(text), colour, language())
+
+
+@lru_cache(maxsize=1024, typed=True)  # typed: Markup and plain text that look alike are not escaped alike
+def _label(text: str, colour: str, _language: str) -> Markup:
+    return html(f'<span class="state state-{escape(colour)}">{escape(say(text))}</span>')
 
 
 def state(value: Any, words: Mapping[Any, str] | None = None) -> Markup:
@@ -64,19 +142,26 @@ def state(value: Any, words: Mapping[Any, str] | None = None) -> Markup:
     return label((words or {}).get(value) or word(value), tone(value))
 
 
+def in_use(row: Any) -> Markup:
+    """Whether an account or an app is in use, as a label."""
+    return label("启用", "good") if row.active else label("停用", "mute")
+
+
+def who(name: str) -> str:
+    """A person's name, or in words what acted where nobody did."""
+    return str(say(name)) if name in NOBODY else name
+
+
 def copyable(text: Any) -> Markup:
     """A number that people paste elsewhere: one click copies it."""
     if not text:
         return DASH
-    return Markup(
-        '<span class="copy"><code>{0}</code><button type="button" class="copy-button" data-copy="{0}" '
-        'title="复制" aria-label="复制 {0}">复制</button></span>'
-    ).format(text)
+    return html(f'<code class="copy">{escape(text)}</code>')  # console.js adds the button
 
 
 def link(url: str | None, text: Any) -> Markup | str:
     """A link, or the plain text where the reader may not go."""
-    return Markup('<a href="{}">{}</a>').format(url, text) if url else escape(text)
+    return html(f'<a href="{escape(url)}">{escape(text)}</a>') if url else escape(text)
 
 
 def pairs(values: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> Markup:
@@ -84,16 +169,16 @@ def pairs(values: Mapping[str, Any], labels: Mapping[str, str] | None = None) ->
     if not values:
         return DASH
     names = {**LABELS, **(labels or {})}
-    rows = Markup("").join(
-        Markup("<tr><th>{}</th><td>{}</td></tr>").format(names.get(str(key), str(key)), _inner(value))
+    rows = "".join(
+        f"<tr><th>{escape(say(names.get(str(key), str(key))))}</th><td>{escape(_inner(value))}</td></tr>"
         for key, value in redact_mapping(dict(values)).items()
     )
-    return Markup('<table class="pairs">{}</table>').format(rows)
+    return html(f'<table class="pairs">{rows}</table>')
 
 
 def _inner(value: Any) -> Any:
     if isinstance(value, bool):
-        return "是" if value else "否"
+        return say("是" if value else "否")
     if value in (None, "", [], {}):
         return DASH
     if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
@@ -103,14 +188,18 @@ def _inner(value: Any) -> Any:
 
 def shown(value: Any, *, name: str = "", words: Mapping[Any, str] | None = None) -> Markup | str:
     """Any value as HTML. `words` are those of a text column that holds a state."""
+    kind = type(value)
+    if kind is Markup:
+        return value or DASH
     if value is None or value == "":
         return DASH
-    if isinstance(value, Markup):
-        return value
     if words is not None or isinstance(value, StrEnum):
         return state(value, words)
-    if isinstance(value, bool):
-        return "是" if value else "否"
+    if kind is str:
+        value = who(value) if name == "actor_name" else value
+        return copyable(value) if name in COPIED else escape(value)
+    if kind is bool:
+        return str(say("是" if value else "否"))
     if isinstance(value, datetime):
         return clock(value)
     if isinstance(value, date):
@@ -118,5 +207,5 @@ def shown(value: Any, *, name: str = "", words: Mapping[Any, str] | None = None)
     if isinstance(value, Mapping):
         return pairs(value)
     if isinstance(value, list | tuple):
-        return "、".join(str(item) for item in value) or DASH
+        return escape("、".join(str(item) for item in value)) or DASH
     return copyable(value) if name in COPIED else escape(value)

@@ -7,12 +7,14 @@ from typing import Any
 from flask import abort, current_app, jsonify, request
 from flask_appbuilder import BaseView, expose, has_access
 from sqlalchemy import or_, select
+from sqlalchemy.orm import load_only
 
 from app.extensions import db
-from app.tenancy import scope_of, tenancy_of
 from app.views.base import ConsoleView
+from app.views.light import naming_of
+from app.views.places import hidden_from
+from app.views.search import holds, narrowed
 
-SEARCHED = ("name", "appid", "number", "key")
 LIMIT = 20
 LONGEST = 64
 
@@ -28,10 +30,11 @@ class ChoicesView(BaseView):
     def choices(self, view: str, column: str) -> Any:
         model = self._model(view, column)
         text = request.args.get("q", "").strip()[:LONGEST]
-        columns = [getattr(model, name) for name in SEARCHED if name in model.__mapper__.columns]
-        statement = select(model).order_by(model.id.desc()).limit(LIMIT)
+        columns = naming_of(model)
+        statement = select(model).options(load_only(*columns)).order_by(model.id.desc()).limit(LIMIT)
         if text:
-            statement = statement.where(or_(*(item.icontains(text, autoescape=True) for item in columns)))
+            statement = statement.where(or_(*(holds(item, text) for item in columns)))
+            statement = narrowed(statement, db.session, model, [item.key for item in columns], [text])
         return jsonify(results=[{"id": str(row.id), "text": str(row)} for row in db.session.scalars(statement)])
 
     def _model(self, name: str, column: str) -> type[Any]:
@@ -39,9 +42,6 @@ class ChoicesView(BaseView):
         for view in current_app.appbuilder.baseviews:  # type: ignore[attr-defined]
             if view.endpoint == name and isinstance(view, ConsoleView) and view.may("list"):
                 model = view.related_field(column)
-                if model is not None and not self._hidden(model):
+                if model is not None and not hidden_from(model):
                     return model
         return abort(404)
-
-    def _hidden(self, model: type[Any]) -> bool:
-        return scope_of(db.session()).is_merchant and tenancy_of(model) == "platform"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 from flask_wtf import FlaskForm
 from sqlalchemy import Boolean, Date, Integer, Numeric, String, Text
@@ -25,6 +26,7 @@ from wtforms import (
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
 from app.models.base import State
+from app.tenancy import MerchantOwned
 from app.views.interface import parse_key
 from app.views.words import WORDS
 
@@ -40,6 +42,11 @@ def required(label: str) -> InputRequired:
     return InputRequired(f"请填写{label}")
 
 
+def chosen(label: str) -> InputRequired:
+    """The same of a field in which one chooses."""
+    return InputRequired(f"请选择{label}")
+
+
 def finite(_form: Any, field: Field) -> None:
     """Refuse NaN and infinity, which no column holds and which cannot be compared."""
     if field.data is not None and not field.data.is_finite():
@@ -47,12 +54,65 @@ def finite(_form: Any, field: Field) -> None:
         raise ValidationError("请填写数字")
 
 
+class RowForm(FlaskForm):
+    """A form of a row's columns. `rules` says which field is needed only when another one has a value:
+    {"expires_on": ("plan", "*")}, or ("kind", ("gift", "cash")) for some values only."""
+
+    rules: ClassVar[Mapping[str, tuple[str, Any]]] = {}
+    conflict = False  # set when the row has changed since the form was opened
+
+    def unneeded(self) -> list[str]:
+        """The fields that the others' values make meaningless."""
+        return [name for name in self.rules if name in self and not self._needed(name)]
+
+    def _needed(self, name: str) -> bool:
+        if name not in self.rules:
+            return True
+        other, values = self.rules[name]
+        if other not in self or not self._needed(other):
+            return False
+        held = self[other].data
+        return held not in (None, "", False) if values == "*" else str(held) in values
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        """Check the fields that are needed; the others are emptied, whatever was typed into them."""
+        for name in self.unneeded():
+            field = self[name]
+            field.process_errors, field.validators = [], []
+            field.process_data(field.default() if callable(field.default) else field.default)
+        return bool(super().validate(extra_validators))
+
+
 class SecretField(PasswordField):
     """Written, never shown: an empty one keeps what is stored."""
+
+    written_only = True
 
     def populate_obj(self, obj: Any, name: str) -> None:
         if self.data:
             setattr(obj, name, self.data.strip())
+
+
+class MoneyField(StringField):
+    """An amount in yuan for people (`12.50`), in fen for the column (`1250`)."""
+
+    def process_data(self, value: Any) -> None:
+        self.data = value
+
+    def _value(self) -> str:
+        if self.raw_data:
+            return str(self.raw_data[0])
+        return "" if self.data is None else f"{self.data // 100}.{self.data % 100:02d}"
+
+    def process_formdata(self, valuelist: Sequence[str]) -> None:
+        text = valuelist[0].strip().replace(",", "").replace("，", "") if valuelist else ""
+        self.data = None
+        if not text:
+            return
+        if not re.fullmatch(r"[0-9]{1,8}(\.[0-9]{1,2})?", text):
+            raise ValidationError("请填写金额，最多两位小数，例如 12.50")
+        yuan, _, rest = text.partition(".")
+        self.data = int(yuan) * 100 + int(f"{rest:0<2}")
 
 
 class RowSelect(Field):
@@ -81,6 +141,20 @@ class RowSelect(Field):
         return (str(self.data.id), str(self.data)) if self.data is not None else None
 
 
+class YesNoField(SelectField):
+    """Yes or no in words, where an empty box would not say which of the two is meant."""
+
+    def __init__(self, label: str, **kwargs: Any) -> None:
+        super().__init__(label, choices=options([("1", "是"), ("0", "否")]), coerce=_yes_or_no, **kwargs)
+
+
+def _yes_or_no(value: Any) -> bool:
+    known = {"1": True, "True": True, "0": False, "False": False}
+    if str(value) not in known:
+        raise ValueError("neither yes nor no")
+    return known[str(value)]
+
+
 def options(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
     """Choices of a select field from (value, text)."""
     return [SelectChoice(value, text) for value, text in pairs]
@@ -94,8 +168,11 @@ def _enum_options(kind: State) -> dict[str, Any]:
     }
 
 
-def column_field(model: type[Any], name: str, label: str, help_text: str) -> Field:
-    """The field of one plain column, by its type. TypeError for a type that no form may hold (JSON, times)."""
+def column_field(model: type[Any], name: str, label: str, help_text: str, *, alone: bool = False) -> Field:
+    """The field of one plain column, by its type. TypeError for a type that no form may hold (JSON, times).
+
+    `alone`: it stands without its form, as in a list's cell.
+    """
     column = model.__mapper__.columns[name]
     kind, common = column.type, {"label": label, "description": help_text, "default": _default(column)}
     needed = not column.nullable and column.default is None
@@ -103,7 +180,7 @@ def column_field(model: type[Any], name: str, label: str, help_text: str) -> Fie
     if isinstance(kind, State):
         return SelectField(**common, validators=rules[:1] if needed else [], **_enum_options(kind))
     if isinstance(kind, Boolean):
-        return BooleanField(**common)
+        return YesNoField(**common) if alone else BooleanField(**common)
     if isinstance(kind, Date):
         return DateField(**common, validators=rules, render_kw={"type": "date"})
     if isinstance(kind, Integer):
@@ -123,15 +200,17 @@ def _default(column: Any) -> Any:
     return column.default.arg if column.default is not None and column.default.is_scalar else None
 
 
-def model_form(view: Any, columns: Sequence[str], *, editing: bool) -> type[FlaskForm]:
-    """A form class for a view's add or edit columns. Editing carries the hidden mark that tells lost updates."""
-    members: dict[str, Any] = {name: _member(view, name, editing=editing) for name in columns}
+def model_form(view: Any, columns: Sequence[str], *, editing: bool, alone: bool = False) -> type[RowForm]:
+    """A form class for a view's add or edit columns. Editing carries the hidden mark that tells lost updates,
+    and what the form showed when it was opened."""
+    members: dict[str, Any] = {name: _member(view, name, editing=editing, alone=alone) for name in columns}
     if editing:
-        members["seen_mark"] = HiddenField()
-    return type(f"{type(view).__name__}Form", (FlaskForm,), members)
+        members |= {"seen_mark": HiddenField(), "opened": HiddenField()}
+    members["rules"] = dict(view.field_rules)
+    return type(f"{type(view).__name__}Form", (RowForm,), members)
 
 
-def _member(view: Any, name: str, *, editing: bool) -> Field:
+def _member(view: Any, name: str, *, editing: bool, alone: bool) -> Field:
     model = view.datamodel.obj
     label = str(view.label_columns.get(name, name))
     help_text = str(view.description_columns.get(name, ""))
@@ -142,16 +221,23 @@ def _member(view: Any, name: str, *, editing: bool) -> Field:
         keep = "留空则保持不变" if editing else help_text
         return SecretField(label, description=keep, validators=rules, render_kw={"autocomplete": "new-password"})
     if view.datamodel.is_relation(name):
-        needed = not view.datamodel.is_nullable(name)
         return RowSelect(
             label,
             view.datamodel.get_related_model(name),
             lambda: view.choices_url(name),
             lambda: view.datamodel.session,
             description=help_text,
-            validators=[required(label)] if needed else [],
+            validators=[chosen(label)] if _relation_needed(view, name) else [],
         )
-    return column_field(model, name, label, help_text)
+    return column_field(model, name, label, help_text, alone=alone)
+
+
+def _relation_needed(view: Any, name: str) -> bool:
+    """Whether a relation must be chosen. An owned row's merchant, too: empty means that nobody has claimed it yet."""
+    if name in view.optional_columns:
+        return False
+    owner = issubclass(view.datamodel.obj, MerchantOwned) and view.datamodel.get_relation_fk(name).key == "merchant_id"
+    return owner or not view.datamodel.is_nullable(name)
 
 
 def params_form(params: type[Any], choices: Mapping[str, list[tuple[str, str]]]) -> type[FlaskForm]:

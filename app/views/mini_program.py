@@ -8,79 +8,58 @@ from typing import Any
 from flask import current_app, flash, redirect, url_for
 from flask_appbuilder import expose, has_access
 from flask_wtf import FlaskForm
-from markupsafe import Markup
-from sqlalchemy import ColumnElement, String, and_, cast, not_, or_, select
+from markupsafe import Markup, escape
+from sqlalchemy import ColumnElement, select
 
 from app.errors import Refused
 from app.extensions import db
+from app.i18n import say
 from app.models import (
     AuthorizationLink,
     AuthorizationState,
     Merchant,
     MiniProgram,
-    OperationRun,
-    Version,
     VersionEvent,
     VersionState,
 )
 from app.models.base import utcnow
 from app.models.mini_program import NEEDED_PERMISSIONS, PERMISSION_WORDS
 from app.models.version import VERSION_WORDS
-from app.operations import OPERATIONS, onboarding
-from app.tenancy import scope_of
+from app.operations import OPERATIONS, fleet, onboarding
 from app.views import cells
 from app.views.base import READ, ConsoleView, MerchantFace, PlatformView, RowSelect
-from app.views.forms import attach, required
+from app.views.forms import attach, chosen
 from app.views.interface import ScopedInterface, condition
-from app.views.operate import OperationActions, operate_url, page_for
+from app.views.operate import OperationActions, operate_url
+from app.views.places import page_for
+from app.views.tabs import Panel, Related
 from app.views.words import EVENT_WORDS, tone, word
 
-LAPSING = timedelta(days=7)
-LOST = (AuthorizationState.REVOKED, AuthorizationState.CLEARED)
-
-
-IsClaimed = condition("已认领", lambda: MiniProgram.merchant_id.is_not(None))
+IsClaimed = condition("已认领", fleet.claimed)
 IsUnclaimed = condition("待认领", lambda: MiniProgram.merchant_id.is_(None))
-
-
-def lapsing() -> ColumnElement[bool]:
-    """Authorised apps whose refresh token ends within a week."""
-    authorized = MiniProgram.state == AuthorizationState.AUTHORIZED
-    return and_(authorized, MiniProgram.refresh_expires_at < utcnow() + LAPSING)
 
 
 def stuck() -> ColumnElement[bool]:
     """Audits that have waited for longer than the setting allows."""
-    limit = utcnow() - timedelta(hours=current_app.config["AUDIT_STUCK_HOURS"])
-    return and_(MiniProgram.audit_state == VersionState.AUDITING, MiniProgram.audit_since < limit)
-
-
-def lacking() -> ColumnElement[bool]:
-    """Authorised apps without a needed permission set; the list is compared as the text that JSON is kept in."""
-    text = cast(MiniProgram.permissions, String)
-    held = [or_(*(text.like(form) for form in _holding(item))) for item in NEEDED_PERMISSIONS]
-    return and_(MiniProgram.state == AuthorizationState.AUTHORIZED, not_(and_(*held)))
-
-
-def _holding(item: int) -> tuple[str, ...]:
-    return (f"[{item}]", f"[{item},%", f"%, {item}]", f"%,{item}]", f"%, {item},%", f"%,{item},%")
+    return fleet.stuck(timedelta(hours=current_app.config["AUDIT_STUCK_HOURS"]))
 
 
 FLAGS = {
-    "lapsing": ("授权 7 天内到期", condition("授权 7 天内到期", lapsing)),
+    "lapsing": ("授权 7 天内到期", condition("授权 7 天内到期", fleet.lapsing)),
     "stuck": ("审核超时未出结果", condition("审核超时未出结果", stuck)),
-    "lacking": ("缺少必要权限", condition("缺少必要权限", lacking)),
-    "live": ("已上线", condition("已上线", lambda: MiniProgram.live_version != "")),
-    "lost": ("授权失效", condition("授权失效", lambda: MiniProgram.state.in_(LOST))),
+    "lacking": ("缺少必要权限", condition("缺少必要权限", fleet.lacking)),
+    "uploaded": ("已上传", condition("已上传", fleet.uploaded)),
+    "live": ("已上线", condition("已上线", fleet.live)),
+    "foreign": ("非模板上传", condition("非模板上传", fleet.foreign)),
+    "lost": ("授权失效", condition("授权失效", fleet.lost)),
 }
 
 
 def named(row: MiniProgram) -> Markup:
     """Name over appid."""
-    name = Markup("<b>{}</b>").format(row.name or "未命名")
-    return Markup('<span class="two-lines">{}{}</span>').format(
-        cells.link(page_for("mini_program", row.id), name), cells.copyable(row.appid)
-    )
+    name, url = f"<b>{escape(row.name or say('未命名'))}</b>", page_for("mini_program", row.id)
+    link = f'<a href="{url}">{name}</a>' if url else name
+    return cells.html(f'<span class="two-lines">{link}{cells.copyable(row.appid)}</span>')
 
 
 # In the audit's column a version that went on to be released reads as what the audit made of it.
@@ -90,8 +69,9 @@ AUDIT_WORDS = {**VERSION_WORDS, VersionState.RELEASED: "已发布"}
 def stage_cell(version: str, state: Any = None) -> Markup | str:
     if not version:
         return cells.DASH
-    shown = cells.state(state, AUDIT_WORDS) if state else ""
-    return Markup('<span class="stage-at">{} {}</span>').format(version, shown)
+    if not state:
+        return escape(version)
+    return cells.html(f"{escape(version)} {cells.state(state, AUDIT_WORDS)}")
 
 
 def token_cell(row: MiniProgram) -> Markup | str:
@@ -103,17 +83,17 @@ def token_cell(row: MiniProgram) -> Markup | str:
     left = row.refresh_expires_at - utcnow()
     if left <= timedelta(0):
         return cells.label("已到期", "bad")
-    return cells.label(f"剩 {cells.span_words(left)}", "bad" if left < LAPSING else "good")
+    return cells.label(f"剩 {cells.span_words(left)}", "bad" if left < fleet.LAPSING else "good")
 
 
 def missing_cell(row: MiniProgram) -> Markup | str:
-    return cells.label("缺 " + "、".join(row.missing_permissions), "bad") if row.missing_permissions else cells.DASH
+    return cells.label(f"缺 {'、'.join(row.missing_permissions)}", "bad") if row.missing_permissions else cells.DASH
 
 
 def merchant_cell(row: Any) -> Any:
     if row.merchant_id is None:
         return cells.label("待认领", "warn")
-    return cells.link(url_for("MerchantView.show", pk=row.merchant_id), row.merchant)
+    return cells.link(page_for("merchant", row.merchant_id), row.merchant)
 
 
 def permission_words(row: MiniProgram) -> Markup | str:
@@ -129,6 +109,16 @@ OPERATIONS_SHOWN = [
     "upload_code", "submit_audit", "withdraw_audit", "release", "rollback", "sync_versions", "sync_app_info",
     "clear_authorization", "recover_authorization",
 ]  # fmt: skip
+
+
+NOT_LISTED = (
+    "intro", "icon_url", "subject_verified", "info", "info_at", "authorized_at", "unauthorized_at", "audit_since",
+    "live_template_id", "rollback_requested_at", "poll_at", "synced_at", "remarks", "created_at", "changed_at",
+)  # fmt: skip
+
+
+SHOWN_EVENTS = 5
+EVENTS = Panel("events", "发布时间线", "console/show/events.html", lambda row: {"events": release_events(row)})
 
 
 class _MiniProgramPages(OperationActions, ConsoleView):
@@ -153,47 +143,69 @@ class _MiniProgramPages(OperationActions, ConsoleView):
         "permissions": permission_words,
         "icon_url": lambda row: row.icon_url,
     }
+    export_columns = [
+        "name", "appid", "state", "uploaded_version", "audit_version", "audit_state", "live_version", "subject_name",
+        "authorized_at",
+    ]  # fmt: skip
     show_template = "console/mini_program.html"
+    copied = "appid"
     show_sections = [
         ("基本信息", ["appid", "intro", "subject_name", "subject_verified", "info_at"]),
         ("授权", ["state", "permissions", "authorized_at", "refresh_expires_at", "token_fault"]),
     ]
 
-    def show_context(self, row: Any) -> dict[str, Any]:
-        def latest(model: Any, limit: int) -> list[Any]:
-            found = select(model).where(model.mini_program_id == row.id).order_by(model.id.desc()).limit(limit)
-            return list(db.session.scalars(found))
+    def states(self, row: Any) -> list[Any]:
+        token = token_cell(row)
+        return [self.cell(row, "state"), *([token] if token != cells.DASH else [])]
 
-        versions = latest(Version, 20)
-        return {
-            "steps": steps(row),
-            "next_step": next_step(row, {op.name for op in self.offered()}),
-            "operations": self.operation_links(row),
-            "events": [event_view(event) for event in latest(VersionEvent, 40)],
-            "versions": versions,
-            "runs": latest(OperationRun, 15),
-            "token": token_cell(row),
-        }
+    def next_action(self, row: Any) -> Any:
+        return next_step(row, {op.name for op in self.offered()})
+
+    def show_context(self, row: Any) -> dict[str, Any]:
+        return {"steps": steps(row), "events": release_events(row, SHOWN_EVENTS + 1)}
 
 
 class MiniProgramView(_MiniProgramPages, PlatformView):
     """All mini-programs that belong to a merchant."""
 
-    datamodel = ScopedInterface(MiniProgram, eager=("merchant",))
+    datamodel = ScopedInterface(MiniProgram, eager=("merchant",), leave=NOT_LISTED, always=("merchant",))
     include_route_methods = READ | {"edit"}
     list_columns = [
         "name", "merchant", "state", "uploaded_version", "audit_version", "live_version", "token", "missing",
     ]  # fmt: skip
-    search_columns = ["merchant", "state", "audit_state", "live_version", "live_template_id", "third_party_app"]
-    order_columns = ["name", "state", "uploaded_version", "audit_version", "live_version"]
+    search_columns = [
+        "name", "merchant", "state", "audit_state", "uploaded_version", "live_version", "live_template_id",
+        "third_party_app", "subject_name", "refresh_expires_at", "created_at",
+    ]  # fmt: skip
+    ahead_columns = ("refresh_expires_at",)
+    chip_column = "audit_state"
+    chip_words = {
+        str(state): AUDIT_WORDS[state]
+        for state in (VersionState.AUDITING, VersionState.APPROVED, VersionState.REJECTED)
+    }
+    chip_flags = ("live", "lapsing", "stuck", "lacking", "lost")
+    bulk_columns = inline_columns = ["remarks"]
+    empty_hint = "商户用授权链接扫码同意后，小程序会自动出现在这里。"
+    order_columns = ["name", "merchant", "state", "uploaded_version", "audit_version", "live_version"]
     base_filters = [["id", IsClaimed, True]]
+    whole = True  # see `found`
     flags = FLAGS
     show_sections = [
         *_MiniProgramPages.show_sections,
         ("归属", ["merchant", "third_party_app", "synced_at", "remarks", "created_at"]),
     ]
     edit_columns = ["remarks"]
+    export_columns = [
+        *_MiniProgramPages.export_columns, "refresh_expires_at", "missing", "merchant", "third_party_app", "synced_at",
+        "created_at",
+    ]  # fmt: skip
+    export_cells = {"missing": lambda row: "、".join(row.missing_permissions)}
     operations = OPERATIONS_SHOWN
+    tabs = (
+        EVENTS,
+        Related("versions", "版本", "VersionView", "mini_program", hide=("merchant",)),
+        Related("runs", "操作记录", "OperationRunView", "mini_program", hide=("subject",)),
+    )
 
     def found(self, pk: Any) -> Any:
         row = self.datamodel.get(pk)  # one that waits to be claimed has this page too
@@ -211,7 +223,9 @@ class UnclaimedMiniProgramView(PlatformView):
     list_columns = ["name", "third_party_app", "state", "authorized_at", "subject_name"]
     label_columns = {"name": "小程序", "state": "授权", "subject_name": "主体名称"}
     quick_columns = ["name", "appid", "subject_name"]
-    search_columns = ["state", "third_party_app"]
+    search_columns = ["state", "third_party_app", "authorized_at"]
+    empty_title = "没有待认领的小程序"
+    empty_hint = "授权后没有回到控制台的小程序会在这里等待认领。"
     order_columns = ["authorized_at", "name"]
     base_order = ("authorized_at", "desc")
     base_filters = [["id", IsUnclaimed, True]]
@@ -243,7 +257,7 @@ class UnclaimedMiniProgramView(PlatformView):
 def claim_form(view: Any) -> type[FlaskForm]:
     """Choose the merchant of an app."""
     field = RowSelect(
-        "商户", Merchant, lambda: view.choices_url("merchant"), lambda: db.session, validators=[required("商户")],
+        "商户", Merchant, lambda: view.choices_url("merchant"), lambda: db.session, validators=[chosen("商户")],
         description="认领后小程序及其版本、操作记录归该商户所有",
     )  # fmt: skip
     return type("ClaimForm", (FlaskForm,), {"merchant": field})
@@ -252,16 +266,24 @@ def claim_form(view: Any) -> type[FlaskForm]:
 class MyMiniProgramView(_MiniProgramPages, MerchantFace):
     """A merchant's own mini-program: where it stands."""
 
-    datamodel = ScopedInterface(MiniProgram)
+    datamodel = ScopedInterface(MiniProgram, leave=NOT_LISTED)
     noun = list_title = "我的小程序"
     list_columns = ["name", "state", "uploaded_version", "audit_version", "live_version"]
     order_columns = ["name"]
     operations = ["submit_audit"]
     batched = False
+    tabs = (EVENTS, Related("versions", "版本", "MyVersionView", "mini_program"))
     show_sections = [
         ("基本信息", ["appid", "intro", "subject_name", "subject_verified"]),
         ("授权", ["state", "permissions", "authorized_at"]),
     ]
+
+
+def release_events(row: MiniProgram, most: int = 60) -> list[dict[str, Any]]:
+    """The newest lines of a mini-program's release timeline, for the page."""
+    found = select(VersionEvent).where(VersionEvent.mini_program_id == row.id)
+    newest = db.session.scalars(found.order_by(VersionEvent.id.desc()).limit(most))
+    return [event_view(event) for event in newest]
 
 
 def steps(row: MiniProgram) -> list[dict[str, str]]:
@@ -286,15 +308,18 @@ def next_step(row: MiniProgram, may: set[str]) -> dict[str, str] | None:
     sentence, name = _next(row)
     if sentence is None:
         return None
-    platform = not scope_of(db.session()).is_merchant
-    if name == "link" and platform and row.merchant_id:
+    if name == "link" and row.merchant_id and _allowed("can_add", "AuthorizationView"):
         url = url_for("AuthorizationView.add", merchant=row.merchant_id)
         return {"text": sentence, "label": "生成授权链接", "url": url}
-    if name == "claim" and platform:
+    if name == "claim" and _allowed("can_claim", "UnclaimedMiniProgramView"):
         return {"text": sentence, "label": "认领", "url": url_for("UnclaimedMiniProgramView.claim", pk=row.id)}
     if name in may:
         return {"text": sentence, "label": OPERATIONS[name].title, "url": operate_url(name, row.id)}
     return {"text": sentence, "label": "", "url": ""}
+
+
+def _allowed(permission: str, view: str) -> bool:
+    return bool(current_app.appbuilder.sm.has_access(permission, view))  # type: ignore[attr-defined]
 
 
 def _next(row: MiniProgram) -> tuple[str | None, str]:
@@ -317,6 +342,9 @@ def _next(row: MiniProgram) -> tuple[str | None, str]:
     return None, ""
 
 
+TYPED = frozenset({"uploaded", "auditing", "note"})  # events whose text somebody typed
+
+
 def event_view(event: VersionEvent) -> dict[str, Any]:
     """One line of the timeline for the page."""
     detail = event.detail or {}
@@ -324,7 +352,8 @@ def event_view(event: VersionEvent) -> dict[str, Any]:
     _notes, attachments = remarks_of(detail.get("attachments") or {})
     return {
         "at": cells.clock(event.at), "words": EVENT_WORDS.get(event.kind, event.kind), "tone": tone(event.kind),
-        "number": event.number, "who": event.actor_name, "text": event.text, "log_id": event.log_id,
+        "number": event.number, "who": event.actor_name, "log_id": event.log_id,
+        "text": event.text if event.kind in TYPED else say(event.text),
         "run_id": event.run_id, "reasons": reasons,
         "links": [
             *((f"整改指引 {name}".strip(), url) for name, url in guides),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from flask import abort, current_app, flash, jsonify, redirect, request, url_for
+from flask import abort, current_app, flash, g, jsonify, redirect, request, url_for
 from flask_appbuilder import BaseView, expose, has_access
 from flask_appbuilder.security.decorators import permission_name
 from flask_wtf import FlaskForm
@@ -18,20 +18,24 @@ from sqlalchemy import func, select
 from app import operations, roles
 from app.errors import Refused
 from app.extensions import db
+from app.i18n import say
 from app.models import MiniProgram, OperationRun, RunState, Template
 from app.models.operation import RUN_WORDS, Door
-from app.operations import OPERATIONS, Operation
+from app.operations import OPERATIONS, Operation, batches
 from app.security import current_actor, current_role_names
 from app.tenancy import scope_of
 from app.views import cells
+from app.views.bulk import asked_conditions, still_there, ticked_keys
 from app.views.forms import as_text, attach, given_params, params_form
-from app.views.interface import filter_arguments, filters_from, parse_key
+from app.views.interface import filter_arguments
+from app.views.places import list_for, page_for, view_named
 from app.views.words import tone, word
 
 WAIT_SECONDS = 3.0
-MOST_PICKED = 100
 SHOWN_NAMES = 20
 CHUNK = 500
+JUDGED = 1000  # failed runs that a batch's page looks at: a retry looks at all
+operation_title = operations.operation_title
 
 
 class OperationActions:
@@ -45,20 +49,51 @@ class OperationActions:
         known = (OPERATIONS[name] for name in self.operations if name in OPERATIONS)
         return [op for op in known if may_operate(op.name)]
 
-    def target_id(self, row: Any) -> int:
+    def target(self, row: Any) -> Any:
         """Which row of the operation's own model a row of this view stands for."""
-        return int(row.id)
+        return row
 
     def batch_operations(self) -> list[Operation]:
         return self.offered() if self.batched else []
 
     def operation_links(self, row: Any) -> list[tuple[str, str, bool]]:
-        """(title, address, dangerous) of the buttons of one row."""
-        target = self.target_id(row)
-        return [(op.title, operate_url(op.name, target), op.danger) for op in self.offered()]
+        """(title, address, dangerous) of all that may be asked for, whatever the row's state."""
+        return self._links(row, self.offered())
 
     def row_links(self, row: Any) -> Any:
-        return self.operation_links(row)
+        """Those that the row's state allows."""
+        return self._links(row, [op for op, why in self._standing(row) if not why])
+
+    def blocked(self, row: Any) -> list[tuple[str, list[str]]]:
+        """What the row's state does not allow now: (why, the operations' titles)."""
+        found: dict[str, list[str]] = {}
+        for op, why in self._standing(row):
+            if why:
+                found.setdefault(why, []).append(op.title)
+        return list(found.items())
+
+    def _links(self, row: Any, wanted: list[Operation]) -> list[tuple[str, str, bool]]:
+        key = self.target(row).id
+        return [(op.title, operate_url(op.name, key), op.danger) for op in wanted]
+
+    def _standing(self, row: Any) -> list[tuple[Operation, str]]:
+        """Each operation with why it cannot be done now; looked up once a request."""
+        kept, target = g.setdefault("operations_standing", {}), self.target(row)
+        key = (type(self), target.id)
+        if key not in kept:
+            kept[key] = obstacles(self.offered(), target)
+        return kept[key]  # type: ignore[no-any-return]
+
+
+def obstacles(offered: list[Operation], row: Any) -> list[tuple[Operation, str]]:
+    """Each operation with why it cannot be asked for on a row now; empty where it can."""
+    if not offered:
+        return []
+    held = operations.holder(db.session(), row)
+    if held is not None:
+        return [(op, f"正在进行「{operation_title(held.operation)}」，请等它结束") for op in offered]
+    look = operations.Look(db.session(), [row])
+    return [(op, operations.obstacle(op, row, look)) for op in offered]
 
 
 def may_operate(name: str) -> bool:
@@ -79,6 +114,7 @@ class Target:
     ids: list[int]
     arguments: list[tuple[str, str]]  # to ask for the same again
     all_matching: bool
+    gone: str = ""  # said of ticked rows that there are no more
 
     def rows(self) -> Iterator[Any]:
         """The rows, in chunks: a hundred thousand are never in memory at once."""
@@ -95,24 +131,21 @@ def target_of(op: Operation, values: Any) -> Target:
     """Read the target from a request's values; 404 when a picked row is foreign or absent, or none is named."""
     if values.get("all") == "1":
         return _matching(op, values)
-    picked = [part for item in values.getlist("ids") for part in item.split(",") if part.strip()]
-    keys = [parse_key(part.strip()) for part in picked]
-    ids = sorted({key for key in keys if key is not None})
-    if not ids or None in keys or len(ids) > MOST_PICKED:
+    keys = ticked_keys(values)
+    known = set(db.session.scalars(select(op.on.id).where(op.on.id.in_(keys))))
+    ids, gone = still_there(values, keys, known)
+    if len(keys) > 1 and scope_of(db.session()).is_merchant:
         abort(404)
-    known = set(db.session.scalars(select(op.on.id).where(op.on.id.in_(ids))))
-    if known != set(ids) or (len(ids) > 1 and scope_of(db.session()).is_merchant):
-        abort(404)
-    return Target(op, ids, [("ids", str(key)) for key in ids], all_matching=False)
+    return Target(op, ids, [("ids", str(key)) for key in ids], all_matching=False, gone=gone)
 
 
 def _matching(op: Operation, values: Any) -> Target:
     view = _list_view(op, values.get("view", ""))
-    filters = filters_from(view, values).add_filter_list(view.base_filters)
-    ids = view.datamodel.keys(filters)
+    asked = asked_conditions(values)  # in a form the operation's own fields have names of their own
+    ids = view.datamodel.keys(view.active_filters(asked))
     if not ids:
         abort(404)
-    kept = [("all", "1"), ("view", view.endpoint), *filter_arguments(view, values)]
+    kept = [("all", "1"), ("view", view.endpoint), ("query", urlencode(filter_arguments(view, asked)))]
     return Target(op, ids, kept, all_matching=True)
 
 
@@ -199,9 +232,11 @@ class OperateView(BaseView):
         fields = [name for name in form._fields if name != "csrf_token"]
         if len(target.ids) > 1:
             fields = [name for name in fields if name != "ext"]
+        why = obstacles([op], shown[0])[0][1] if len(target.ids) == 1 else ""
         return self.render_template(
             "console/operate.html", op=op, target=target, form=form, shown=shown, fields=fields,
-            count=len(target.ids), title=op.title, back=_page_of(shown[0]) if len(target.ids) == 1 else _list_of(op),
+            count=len(target.ids), title=op.title, not_now=f"现在不能做：{why}" if why else "",
+            back=_page_of(shown[0]) if len(target.ids) == 1 else _list_of(op),
         )  # fmt: skip
 
     def _one(self, op: Operation, row: Any, given: dict[str, Any]) -> Any:
@@ -242,37 +277,8 @@ def outcome_words(run: OperationRun) -> Markup:
     return Markup("{} <a href='{}'>查看详情</a>").format("；".join(parts), run_url(run.id))
 
 
-def operation_title(name: str) -> str:
-    """An operation's name for people; old names stay as they are."""
-    return OPERATIONS[name].title if name in OPERATIONS else name
-
-
 def run_url(run_id: int) -> str:
     return url_for("OperationRunView.show", pk=run_id)
-
-
-def _view_named(name: str) -> Any:
-    return next((view for view in current_app.appbuilder.baseviews if view.endpoint == name), None)  # type: ignore[attr-defined]
-
-
-PAGES = {
-    "mini_program": ("MiniProgramView", "MyMiniProgramView"),
-    "template": ("TemplateView",),
-    "template_app": ("TemplateAppView",),
-    "third_party_app": ("ThirdPartyAppView",),
-    "merchant": ("MerchantView",),
-    "version": ("VersionView", "MyVersionView"),
-    "operation_run": ("OperationRunView",),
-}
-
-
-def page_for(table: str, key: Any) -> str | None:
-    """The page of a row by its table and number, the first one the user may open."""
-    for name in PAGES.get(table, ()):
-        view = _view_named(name)
-        if view is not None and view.may("show"):
-            return url_for(f"{name}.show", pk=key)
-    return None
 
 
 def _page_of(row: Any) -> str:
@@ -280,11 +286,7 @@ def _page_of(row: Any) -> str:
 
 
 def _list_of(op: Operation) -> str:
-    for name in PAGES.get(op.on.__tablename__, ()):
-        view = _view_named(name)
-        if view is not None and view.may("list"):
-            return url_for(f"{name}.list")
-    return url_for("DashboardView.index")
+    return list_for(op.on.__tablename__) or url_for("DashboardView.index")
 
 
 class BatchView(BaseView):
@@ -304,10 +306,18 @@ class BatchView(BaseView):
         state = request.args.get("state", "")
         rows = list(db.session.scalars(self._rows(batch_id, state)))
         first = rows[0] if rows else db.session.scalars(self._rows(batch_id, "")).first()
+        waiting = counts.get(RunState.QUEUED, 0) if self._may("cancel", first) else 0
+        failed, over = counts.get(RunState.FAILED, 0), batch_over(counts)
+        op = OPERATIONS.get(first.operation) if first and failed and over else None
+        found = batches.judged(db.session(), op, batch_id, most=JUDGED) if op else []
+        stuck = {item.run_id: item for item in found if item.why}
         return self.render_template(
             "console/batch.html", batch_id=batch_id, counts=_in_words(counts), total=sum(counts.values()), rows=rows,
-            title=f"批量{operation_title(first.operation) if first else '操作'}", over=batch_over(counts),
-            failed=counts.get(RunState.FAILED, 0), first=first, chosen=state, link=runs.row_url, named=named_rows(rows),
+            title=f"批量{operation_title(first.operation) if first else '操作'}", over=over, waiting=waiting,
+            again=failed - len(stuck) if op and self._may("retry", first) else 0, first=first,
+            left=f"有 {len(stuck)} 个对象重试也不会成功，不会重试：请按各行的说明处理" if stuck else "",
+            mending={run.id: _way_out(run, stuck[run.id]) for run in rows if run.id in stuck},
+            chosen=state, link=runs.row_url, named=named_rows(rows),
         )  # fmt: skip
 
     @expose("/<batch_id>/progress", methods=["GET"])
@@ -323,25 +333,45 @@ class BatchView(BaseView):
     @has_access
     def retry(self, batch_id: str) -> Any:
         self._view()
-        failed = list(db.session.scalars(self._rows(batch_id, str(RunState.FAILED)).limit(None)))
-        if not failed:
-            abort(404)
-        op = _allowed(failed[0].operation)
-        ids = sorted({run.subject_id for run in failed})
-        target = Target(op, ids, [], all_matching=False)
+        first = db.session.scalars(self._rows(batch_id, str(RunState.FAILED)).limit(1)).first() or abort(404)
+        op, params, here = _allowed(first.operation), first.params, url_for("BatchView.batch", batch_id=batch_id)
+        found = batches.judged(db.session(), op, batch_id)
+        ids = sorted({item.subject_id for item in found if not item.why})
+        if not ids:
+            flash("没有可以重试的对象：请按每一行的说明处理", "warning")
+            return redirect(here)
+        rows = Target(op, ids, [], all_matching=False).rows()
         try:
-            new_id, count = operations.request_many(
-                db.session, op.name, target.rows(), actor=current_actor(), params=failed[0].params
-            )
+            new_id, count = operations.request_many(db.session, op.name, rows, actor=current_actor(), params=params)
         except Refused as refused:
             db.session.rollback()
             flash(refused.message, "danger")
-            return redirect(url_for("BatchView.batch", batch_id=batch_id))
-        flash(f"已重新执行 {count} 个失败的对象", "info")
+            return redirect(here)
+        left = sum(1 for item in found if item.why)
+        more = f"，另外 {left} 个重试也不会成功，没有执行" if left else ""
+        flash(f"已重新执行 {count} 个失败的对象{more}", "info")
         return redirect(url_for("BatchView.batch", batch_id=new_id))
 
+    @expose("/<batch_id>/cancel", methods=["POST"])
+    @has_access
+    def cancel(self, batch_id: str) -> Any:
+        """End what still waits; what a worker has goes on."""
+        self._view()
+        first = db.session.scalars(self._rows(batch_id, "").limit(1)).first()
+        if first is None:
+            abort(404)
+        _allowed(first.operation)
+        count = batches.cancel(db.session(), batch_id, current_actor().name)
+        words = f"已取消 {count} 个排队中的对象" if count else "没有排队中的对象可以取消"
+        flash(words, "info" if count else "warning")
+        return redirect(url_for("BatchView.batch", batch_id=batch_id))
+
+    def _may(self, action: str, run: OperationRun | None) -> bool:
+        held = self.appbuilder.sm.has_access(f"can_{action}", "BatchView")
+        return bool(run is not None and held and may_operate(run.operation))
+
     def _view(self) -> Any:
-        view = _view_named("OperationRunView")
+        view = view_named("OperationRunView")
         return view if view.may("list") else abort(403)
 
     def _rows(self, batch_id: str, state: str) -> Any:
@@ -349,6 +379,14 @@ class BatchView(BaseView):
         if state in set(RunState):
             statement = statement.where(OperationRun.state == RunState(state))
         return statement.order_by(OperationRun.id).limit(100)
+
+
+def _way_out(run: OperationRun, judged: batches.Judged) -> tuple[str, str, str]:
+    """(why it is not done again, what helps instead, where) of a failed run; the latter two empty where none does."""
+    if judged.input and may_operate(run.operation):
+        return judged.why, "修改后重做", operate_url(run.operation, run.subject_id)
+    page = page_for(run.subject_type, run.subject_id) if not judged.gone else None
+    return judged.why, "去处理" if page else "", page or ""
 
 
 def batch_counts(batch_id: str) -> dict[RunState, int]:
@@ -384,10 +422,10 @@ def run_json(run: OperationRun) -> dict[str, Any]:
     """What the progress script of a run's page needs."""
     return {
         "state": str(run.state),
-        "words": word(run.state),
+        "words": say(word(run.state)),
         "tone": tone(run.state),
         "over": run.is_over,
-        "message": run.message,
-        "advice": run.advice,
+        "message": say(run.message),
+        "advice": say(run.advice),
         "finished": cells.local_time(run.finished_at),
     }

@@ -4,63 +4,70 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import timedelta
+from contextlib import suppress
 from typing import Any
 
-from flask import current_app, flash, jsonify, redirect, request, url_for
-from flask_appbuilder import BaseView, expose, has_access
+from flask import flash, jsonify, redirect, request, url_for
+from flask_appbuilder import expose, has_access
 from flask_wtf import FlaskForm
 from markupsafe import Markup
-from sqlalchemy import ColumnElement, and_
+from sqlalchemy import select
 
-from app import jobs, operations
+from app import operations
 from app.errors import Refused
 from app.extensions import db
-from app.models import ApiCall, AuditEntry, InboundEvent, OperationRun, RefusedPush, RunState
-from app.models.base import utcnow
-from app.models.operation import DOOR_WORDS, Door
-from app.operations import call_log, inbound
+from app.i18n import language, say
+from app.models import ApiCall, AuditEntry, InboundEvent, OperationRun, RefusedPush, RunState, Template, User
+from app.models.audit import record
+from app.models.operation import Door
+from app.operations import call_log, fleet, inbound
 from app.operations.perform import resolve
 from app.security import current_actor
 from app.views import cells
 from app.views.base import READ, PlatformView
-from app.views.interface import ScopedInterface, condition
-from app.views.operate import may_operate, operation_title, page_for, run_json, run_url
-from app.views.words import ACTION_WORDS, LABELS, OUTCOME_WORDS, PUSH_WORDS, RECEIVER_WORDS, SUBJECTS
+from app.views.changes import Reader, label_of, model_of
+from app.views.interface import SHANGHAI, ScopedInterface, condition, parse_key
+from app.views.operate import may_operate, operation_title, run_json, run_url
+from app.views.places import page_for, subject_words, subjects, view_named
+from app.views.words import ACTION_WORDS, DOORS, OUTCOME_WORDS, PUSH_WORDS, RECEIVER_WORDS
+
+
+def run_subject(row: OperationRun) -> str:
+    """What a run is about: the mini-program by name, anything else by its kind and number."""
+    return str(row.mini_program) if row.mini_program else f"{say(subject_words(row.subject_type))} #{row.subject_id}"
 
 
 def subject_cell(row: OperationRun) -> Any:
-    """What a run is about: the mini-program by name, anything else by its kind and number."""
-    text = str(row.mini_program) if row.mini_program else f"{SUBJECTS.get(row.subject_type, '')} #{row.subject_id}"
-    return cells.link(page_for(row.subject_type, row.subject_id), text)
+    return cells.link(page_for(row.subject_type, row.subject_id), run_subject(row))
 
 
 def result_cell(row: OperationRun) -> Any:
-    text = row.message or row.advice
+    text = say(row.message or row.advice)
     return Markup('<span class="clip" title="{0}">{0}</span>').format(text) if text else cells.DASH
 
 
 def params_cell(row: OperationRun) -> Any:
-    """A run's parameters under the labels of the operation's form."""
+    """A run's parameters under the labels of the operation's form; a template by its version, too."""
     op = operations.OPERATIONS.get(row.operation)
     fields = dataclasses.fields(op.params) if op else ()
-    return cells.pairs(row.params, {item.name: item.metadata.get("label", item.name) for item in fields})
+    values = dict(row.params)
+    if values.get("template_id"):
+        values["template_id"] = template_words(str(values["template_id"]))
+    return cells.pairs(values, {item.name: item.metadata.get("label", item.name) for item in fields})
+
+
+def template_words(template_id: str) -> str:
+    """A template's number with its version and what it brings: 1.0.2 修复若干问题（7301…）."""
+    found = db.session.scalars(select(Template).where(Template.template_id == template_id).limit(1)).first()
+    if found is None:
+        return template_id
+    return f"{found.version} {found.description[:40]}".strip() + f"（{template_id}）"
 
 
 def batch_cell(row: OperationRun) -> Any:
     return (
         cells.link(url_for("BatchView.batch", batch_id=row.batch_id), row.batch_id[:8]) if row.batch_id else cells.DASH
     )
-
-
-def unknown() -> ColumnElement[bool]:
-    """Runs whose outcome nobody knows yet."""
-    return OperationRun.state == RunState.UNKNOWN
-
-
-def lately_failed() -> ColumnElement[bool]:
-    """Runs that failed within a day."""
-    return and_(OperationRun.state == RunState.FAILED, OperationRun.created_at > utcnow() - timedelta(days=1))
 
 
 class OperationRunView(PlatformView):
@@ -71,11 +78,20 @@ class OperationRunView(PlatformView):
     noun = list_title = "操作记录"
     list_columns = ["id", "operation", "subject", "state", "message", "actor_name", "door", "created_at", "finished_at"]
     label_columns = {"subject": "对象", "door": "入口", "operation_name": "操作代码"}
-    search_columns = ["operation", "state", "door", "created_at", "batch_id", "err_no"]
+    search_columns = [
+        "operation", "state", "door", "created_at", "mini_program", "actor_name", "message", "batch_id", "err_no",
+    ]  # fmt: skip
+    chip_column = "state"
+    empty_hint = "在小程序或模板上执行的每个操作都会记在这里。"
     quick_columns = ["appid", "actor_name", "log_id", "message"]
     order_columns = ["id", "created_at", "finished_at", "state"]
     base_order = ("id", "desc")
-    flags = {"failed": ("24 小时内失败", condition("24 小时内失败", lately_failed))}
+    export_columns = [
+        "id", "operation", "subject", "appid", "state", "message", "advice", "err_no", "log_id", "actor_name", "door",
+        "attempts", "batch_id", "created_at", "started_at", "finished_at",
+    ]  # fmt: skip
+    export_cells = {"operation": lambda row: operation_title(row.operation), "subject": run_subject}
+    flags = {"failed": ("24 小时内失败", condition("24 小时内失败", fleet.lately_failed))}
     cells = {
         "operation": lambda row: operation_title(row.operation),
         "subject": subject_cell,
@@ -95,6 +111,10 @@ class OperationRunView(PlatformView):
     @property
     def choices(self) -> dict[str, Any]:  # type: ignore[override]
         return {"operation": {name: op.title for name, op in operations.OPERATIONS.items()}}
+
+    def states(self, row: Any) -> list[Any]:
+        """None: the outcome below the name says it, and changes by itself."""
+        return []
 
     def show_context(self, row: Any) -> dict[str, Any]:
         may_retry = row.state == RunState.FAILED and self.may("retry") and may_operate(row.operation)
@@ -146,12 +166,6 @@ class OperationRunView(PlatformView):
             return redirect(run_url(run.id))
 
 
-def duration(row: Any) -> str:
-    if row.started_at is None or row.finished_at is None:
-        return ""
-    return f"{(row.finished_at - row.started_at).total_seconds():.1f} 秒"
-
-
 def push_cell(row: InboundEvent) -> str:
     """A push in words with Douyin's own name, which its documentation and the filter use."""
     words = PUSH_WORDS.get(row.event)
@@ -165,11 +179,19 @@ class InboundEventView(PlatformView):
     include_route_methods = READ | {"replay"}
     noun = list_title = "事件推送"
     list_columns = ["id", "received_at", "event", "appid", "state", "verdict", "attempts", "copies"]
-    search_columns = ["state", "event", "third_party_app", "received_at"]
+    search_columns = ["state", "event", "appid", "third_party_app", "received_at"]
+    number_columns = frozenset({"attempts", "copies"})
+    chip_column = "state"
+    empty_hint = "在抖音开放平台填写事件接收地址后，收到的推送会记在这里。"
     quick_columns = ["appid", "event", "verdict"]
     order_columns = ["id", "received_at", "state"]
     base_order = ("id", "desc")
     choices = {"receiver": RECEIVER_WORDS}
+    export_columns = [
+        "id", "received_at", "event", "appid", "third_party_app", "receiver", "state", "verdict", "attempts", "copies",
+        "processed_at",
+    ]  # fmt: skip
+    export_cells = {"event": push_cell}
     cells = {"event": push_cell}
     show_template = "console/event.html"
     show_sections = [
@@ -187,6 +209,7 @@ class InboundEventView(PlatformView):
         row = self.found(pk)
         try:
             inbound.replay(db.session(), row)
+            record(db.session(), "replay", subject=row)
             db.session.commit()
             flash("已重新排入处理", "success")
         except Refused as refused:
@@ -199,15 +222,27 @@ class RefusedPushView(PlatformView):
     """Pushes that were refused: forged, stale or malformed."""
 
     datamodel = ScopedInterface(RefusedPush)
-    noun = list_title = "拒绝的推送"
+    noun = list_title = "被拒绝的推送"
+    empty_title = "没有被拒绝的推送"
+    empty_hint = "签名不对、时间过旧或格式有误的推送会记在这里。"
     intro = "签名、时间或格式不正确而被拒绝的推送，只保留最近一百条，不保存内容。"
     include_route_methods = frozenset({"list"})
     list_columns = ["at", "component_appid", "receiver", "reason", "remote", "size"]
     label_columns = {"reason": "拒绝原因"}
+    number_columns = frozenset({"size"})
     search_columns = ["component_appid", "at"]
     order_columns = ["at"]
     base_order = ("at", "desc")
     choices = {"receiver": RECEIVER_WORDS}
+
+
+def body_cell(text: Any) -> Any:
+    """What was sent or answered, in lines when it is JSON."""
+    if not text:
+        return cells.DASH
+    with suppress(ValueError):  # cut off, or no JSON: as it is
+        text = json.dumps(json.loads(text) if isinstance(text, str) else text, ensure_ascii=False, indent=2)
+    return Markup('<pre class="code">{}</pre>').format(text)
 
 
 class ApiCallView(PlatformView):
@@ -217,12 +252,25 @@ class ApiCallView(PlatformView):
     noun = list_title = "接口调用"
     list_columns = ["at", "name", "appid", "outcome", "err_no", "ms", "log_id"]
     label_columns = {"name": "接口"}
-    search_columns = ["name", "appid", "outcome", "err_no", "at"]
+    number_columns = frozenset({"ms"})
+    search_columns = ["name", "appid", "outcome", "err_no", "ms", "at"]
+    chip_column = "outcome"
+    chip_words = {name: OUTCOME_WORDS[name] for name in ("ok", "error", "no_answer")}
+    empty_hint = "对抖音接口的每次调用都会记在这里，内容已脱敏。"
     quick_columns = ["appid", "log_id", "path", "name"]
     order_columns = ["at", "ms"]
     base_order = ("at", "desc")
     choices = {"outcome": OUTCOME_WORDS}
-    cells = {"name": lambda row: call_log.title_of(row.name)}
+    export_columns = [
+        "at", "name", "method", "host", "path", "component_appid", "appid", "outcome", "http_status", "err_no", "ms",
+        "log_id",
+    ]  # fmt: skip
+    export_cells = {"name": lambda row: call_log.title_of(row.name)}
+    cells = {
+        "name": lambda row: call_log.title_of(row.name),
+        "request": lambda row: body_cell(row.request),
+        "answer": lambda row: body_cell(row.answer),
+    }
     show_sections = [
         ("调用", ["name", "method", "host", "path", "at", "ms"]),
         ("结果", ["outcome", "http_status", "err_no", "log_id"]),
@@ -231,61 +279,40 @@ class ApiCallView(PlatformView):
     ]
 
 
-class JobView(BaseView):
-    """Scheduled jobs: when they last ran, what came of it, and running one now (定时任务)."""
-
-    route_base = "/jobs"
-    default_view = "list"
-
-    @expose("/", methods=["GET"])
-    @has_access
-    def list(self) -> Any:
-        runs = jobs.last_runs(db.session())
-        rows = [_job_row(job_id, job, runs.get(job_id)) for job_id, job in jobs.SCHEDULE.items()]
-        may_run = self.appbuilder.sm.has_access("can_run", "JobView")
-        return self.render_template("console/jobs.html", title="定时任务", rows=rows, may_run=may_run, form=FlaskForm())
-
-    @expose("/<job_id>/run", methods=["POST"])
-    @has_access
-    def run(self, job_id: str) -> Any:
-        try:
-            jobs.find(job_id)
-        except Refused as refused:
-            flash(refused.message, "danger")
-            return redirect(url_for("JobView.list"))
-        app = current_app._get_current_object()  # type: ignore[attr-defined]
-        done = jobs.run_now(app, job_id, current_actor().name)
-        title = jobs.SCHEDULE[job_id].title
-        failed = done is None or done.outcome != "ok"
-        words = f"「{title}」{'执行失败' if failed else '已执行'}：{done.result if done else ''}"
-        flash(words, "danger" if failed else "success")
-        return redirect(url_for("JobView.list"))
-
-
-def _job_row(job_id: str, job: Any, run: Any) -> dict[str, Any]:
-    return {
-        "id": job_id, "title": job.title, "every": every_words(job.seconds), "next": jobs.next_slot(job, utcnow()),
-        "run": run, "took": duration(run) if run else "",
-        "state": cells.state(run.outcome, OUTCOME_WORDS) if run else cells.DASH,
-    }  # fmt: skip
-
-
-def every_words(seconds: int) -> str:
-    if seconds % 3600 == 0:
-        return f"每 {seconds // 3600} 小时"
-    return f"每 {seconds // 60} 分钟" if seconds % 60 == 0 else f"每 {seconds} 秒"
-
-
 def changes_cell(row: AuditEntry) -> Any:
     """The names of what changed, in one line."""
-    names = [LABELS.get(name, name) for name in {**row.before, **row.after}]
-    return "、".join(names[:6]) + ("…" if len(names) > 6 else "")
+    names = list(dict.fromkeys(label_of(row.subject_type, name) for name in {**row.before, **row.after}))
+    comma = "、" if language() == "zh" else ", "
+    return comma.join(str(say(name)) for name in names[:6]) + ("…" if len(names) > 6 else "")
 
 
 def audited_cell(row: AuditEntry) -> str:
     """The kind and name of what changed; its number where the model has no name."""
     name = f"#{row.subject_id}" if row.subject_name.startswith("<") else row.subject_name
-    return f"{SUBJECTS.get(row.subject_type, row.subject_type)} {name}".strip()
+    kind = subject_words(row.subject_type)
+    return name if kind and name.startswith(kind) else f"{kind} {name}".strip()
+
+
+def audited_page(row: AuditEntry) -> str | None:
+    """The page of what an entry is about, while that exists and the reader may open it."""
+    model, key = model_of(row.subject_type), parse_key(row.subject_id)
+    found = db.session.get(model, key) if model is not None and key is not None and row.action != "delete" else None
+    if found is None:
+        return None
+    if isinstance(found, User):
+        view = view_named("StaffView" if found.merchant_id else "UserView")
+        url = view.row_url(found) if view is not None else None
+    else:
+        url = page_for(row.subject_type, key)
+    return f"{url}?tab=history" if url else None
+
+
+def exact_time(row: AuditEntry) -> Markup:
+    """When an entry was written, to the second."""
+    local = row.at.astimezone(SHANGHAI)
+    return Markup('<time class="when" datetime="{}">{}</time>').format(
+        local.isoformat(), local.strftime("%Y-%m-%d %H:%M:%S")
+    )
 
 
 class AuditEntryView(PlatformView):
@@ -294,27 +321,39 @@ class AuditEntryView(PlatformView):
     datamodel = ScopedInterface(AuditEntry)
     noun = list_title = "审计日志"
     list_columns = ["at", "actor_name", "on_behalf_of", "action", "subject", "changes", "address"]
-    label_columns = {"subject": "对象", "changes": "变更项", "subject_type": "对象类型", "subject_name": "对象名称"}
-    search_columns = ["action", "subject_type", "actor_name", "at"]
+    label_columns = {
+        "subject": "对象", "changes": "变更项", "subject_type": "对象类型", "subject_name": "对象名称",
+        "subject_id": "对象编号",
+    }  # fmt: skip
+    search_columns = ["action", "actor_name", "subject_type", "subject_id", "door", "at"]
     quick_columns = ["actor_name", "subject_name", "address"]
     order_columns = ["at"]
     base_order = ("at", "desc")
-    choices = {"action": ACTION_WORDS, "subject_type": SUBJECTS, "door": DOOR_WORDS}
+    chip_column = "action"
+    chip_words = {
+        name: ACTION_WORDS[name] for name in ("create", "update", "delete", "login", "login_failed", "export")
+    }
     cells = {
+        "at": exact_time,
         "action": lambda row: ACTION_WORDS.get(row.action, row.action),
         "subject": audited_cell,
         "changes": changes_cell,
+        "door": lambda row: DOORS.get(row.door, row.door),
     }
+    export_columns = ["at", "actor_name", "on_behalf_of", "action", "subject", "changes", "door", "address"]
+    export_cells = {"subject": audited_cell, "changes": changes_cell, "door": lambda row: DOORS.get(row.door, row.door)}
+    state_columns = ()
     show_template = "console/audit.html"
     show_sections = [("记录", ["at", "actor_name", "on_behalf_of", "address", "door", "action", "subject"])]
 
+    @property
+    def choices(self) -> dict[str, Any]:  # type: ignore[override]
+        return {"action": ACTION_WORDS, "subject_type": subjects(), "door": DOORS}
+
     def show_context(self, row: Any) -> dict[str, Any]:
-        names = sorted({**row.before, **row.after})
-        before, after = row.before.get, row.after.get
-        return {"changes": [(LABELS.get(name, name), plain(before(name)), plain(after(name))) for name in names]}
-
-
-def plain(value: Any) -> str:
-    if value is None or value == "":
-        return "—"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return {
+            "changes": Reader(db.session(), [row]).changes(row),
+            "words": ACTION_WORDS.get(row.action, row.action),
+            "subject": audited_cell(row),
+            "subject_url": audited_page(row),
+        }

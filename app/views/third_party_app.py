@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from flask import current_app, has_request_context, url_for
 from markupsafe import Markup
 
+from app.i18n import say
 from app.models import ThirdPartyApp
 from app.models.base import utcnow
+from app.operations import fleet
+from app.operations.fleet import TICKET_ALARM, TICKET_WARN
 from app.views import cells
 from app.views.base import CRUD, PlatformView
-from app.views.interface import ScopedInterface
+from app.views.interface import ScopedInterface, condition
 from app.views.operate import OperationActions
-
-TICKET_WARN = timedelta(minutes=30)
-TICKET_ALARM = timedelta(minutes=60)
+from app.views.tabs import Related
 
 
 def ticket_cell(row: ThirdPartyApp) -> Markup:
@@ -45,8 +45,11 @@ def fault_cell(row: ThirdPartyApp) -> Any:
 
 def secrets_cell(row: ThirdPartyApp) -> Markup:
     parts = (("应用密钥", row.secret_sealed), ("令牌", row.token_sealed), ("加解密密钥", row.aes_key_sealed))
-    labels = (cells.label(f"{name}{'已' if held else '未'}设置", "good" if held else "bad") for name, held in parts)
-    return Markup(" ").join(labels)
+    words = ((f"{name}已设置", "good") if held else (f"{name}未设置", "bad") for name, held in parts)
+    return Markup(" ").join(cells.label(text, tone) for text, tone in words)
+
+
+FLAGS = {"ailing": ("票据迟到或有故障", condition("票据迟到或有故障", fleet.ailing))}
 
 
 class ThirdPartyAppView(OperationActions, PlatformView):
@@ -65,19 +68,30 @@ class ThirdPartyAppView(OperationActions, PlatformView):
     }
     search_columns = ["active"]
     quick_columns = ["name", "appid"]
+    flags = FLAGS
     order_columns = ["name", "changed_at"]
     add_columns = ["name", "appid", "secret", "token", "aes_key", "active"]
     edit_columns = ["name", "secret", "token", "aes_key", "active"]
     required_secrets = ("secret", "token", "aes_key")
     operations = ["sync_templates"]
     batched = False
-    cells = {"ticket": ticket_cell, "fault": fault_cell, "secrets": secrets_cell}
+    cells = {"active": cells.in_use, "ticket": ticket_cell, "fault": fault_cell, "secrets": secrets_cell}
     show_template = "console/third_party_app.html"
+    copied = "appid"
+    form_sections = [("应用", ["name", "appid", "active"]), ("密钥", ["secret", "token", "aes_key"])]
+    tabs = (
+        Related("apps", "小程序", "MiniProgramView", "third_party_app"),
+        Related("templates", "模板", "TemplateView", "third_party_app"),
+        Related("pushes", "事件推送", "InboundEventView", "third_party_app"),
+    )
     show_sections = [
         ("基本信息", ["name", "appid", "active", "secrets"]),
         ("运行状态", ["ticket", "ticket_at", "fault", "fault_at"]),
         ("其他", ["created_at", "changed_at"]),
     ]
 
+    def states(self, row: Any) -> list[Any]:
+        return [Markup("<span>{} {}</span>").format(say("推送票据"), ticket_cell(row)), fault_cell(row)]
+
     def show_context(self, row: Any) -> dict[str, Any]:
-        return {"urls": callback_urls(row), "operations": self.operation_links(row)}
+        return {"urls": [(text, cells.copyable(url)) for text, url in callback_urls(row)]}

@@ -12,18 +12,28 @@ from wtforms import BooleanField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Length
 
-from app import accounts
+from app import accounts, api_keys, twofactor
 from app.errors import Refused
 from app.extensions import db
-from app.models import Merchant, User
+from app.models import ApiKey, AuditEntry, Merchant, User
+from app.models.api_key import KEY_SCOPE_WORDS
 from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ROLE_WORDS
 from app.roles import role_words
+from app.views import cells
 from app.views.base import READ, PlatformView
 from app.views.forms import attach, required, stripped
+from app.views.history import in_the_way
 from app.views.interface import ScopedInterface, condition, parse_key
+from app.views.own import prove_first
 
 IsPlatforms = condition("平台用户", lambda: User.merchant_id.is_(None))
 IsMerchants = condition("商户用户", lambda: User.merchant_id.is_not(None))
+# What a form for somebody new begins with, and what is said of the roles.
+USUAL_ROLE: dict[tuple[str, ...], str] = {PLATFORM_ROLES: "operator", MERCHANT_ROLES: "staff"}
+ROLE_HELP: dict[tuple[str, ...], str] = {
+    PLATFORM_ROLES: "管理员可以做全部事情；运营管理商户和小程序，不能管理平台用户和第三方应用；审计只能查看",
+    MERCHANT_ROLES: "管理员可以查看小程序和使用接口；员工只能查看；核销员只能进入工作台",
+}
 
 
 def account_form(roles: tuple[str, ...], *, editing: bool) -> type[FlaskForm]:
@@ -39,7 +49,9 @@ def account_form(roles: tuple[str, ...], *, editing: bool) -> type[FlaskForm]:
         "邮箱（选填）", validators=[Length(max=200, message="最多 200 个字符")], filters=[stripped]
     )
     choices = [SelectChoice(name, ROLE_WORDS[name]) for name in roles]
-    members["roles"] = SelectField("角色", choices=choices, validators=[required("角色")])
+    members["roles"] = SelectField(
+        "角色", choices=choices, default=USUAL_ROLE[roles], validators=[required("角色")], description=ROLE_HELP[roles]
+    )
     if editing:
         members["active"] = BooleanField("启用", description="停用后立即退出登录，不能再登录")
     return type("AccountForm", (FlaskForm,), members)
@@ -49,18 +61,25 @@ class AccountsView(PlatformView):
     """What both screens share. Passwords are made here and shown once; nobody types one for another."""
 
     datamodel: ClassVar[Any]
-    include_route_methods = READ | {"add", "edit", "reset"}
+    include_route_methods = READ | {"add", "edit", "reset", "reset_second", "revoke_key"}
+    show_template = "account/user.html"
     roles_offered: ClassVar[tuple[str, ...]]
     noun = "用户"
     label_columns = {
-        "username": "用户名", "first_name": "姓名", "roles": "角色", "last_login": "上次登录",
+        "username": "用户名", "first_name": "姓名", "roles": "角色", "active": "状态", "last_login": "上次登录",
         "email": "邮箱", "must_change_password": "须改密码", "password_changed_at": "密码修改时间",
     }  # fmt: skip
-    search_columns = ["active"]
+    search_columns = ["active", "username", "first_name", "last_login"]
+    chip_column = "active"
+    chip_words = {"1": "启用", "0": "停用"}
     quick_columns = ["username", "first_name"]
     order_columns = ["username", "first_name", "last_login"]
     base_order = ("username", "asc")
+    export_columns = ["username", "first_name", "roles", "active", "last_login"]
+    export_cells = {"roles": lambda row: role_words(row.role_names)}
+    edit_columns = ["active"]  # what the log may take back; names and mail are not in it, roles are given anew
     cells = {
+        "active": cells.in_use,
         "roles": lambda row: role_words(row.role_names),
         "email": lambda row: "" if is_placeholder(row.email) else row.email,
     }
@@ -69,6 +88,8 @@ class AccountsView(PlatformView):
     @has_access
     def add(self) -> Any:
         merchant = self.merchant_of_new()
+        if merchant is None and (asked := prove_first()) is not None:
+            return asked  # whoever makes an administrator could as well change a role
         form = account_form(self.roles_offered, editing=False)()
         if form.validate_on_submit():
             try:
@@ -100,6 +121,8 @@ class AccountsView(PlatformView):
         }
         form = account_form(self.roles_offered, editing=True)(data=given)
         if form.validate_on_submit():
+            if form.roles.data != held and (asked := prove_first()) is not None:
+                return asked
             try:
                 change(db.session(), user, form)
                 db.session.commit()
@@ -111,18 +134,62 @@ class AccountsView(PlatformView):
         columns = ["full_name", "email", "roles", "active"]
         return self._form_page(form, columns, f"编辑{self.noun}「{user}」", url_for(f"{self.endpoint}.show", pk=pk))
 
+    def _revert(self, row: User, entry: AuditEntry, names: list[str]) -> None:
+        in_the_way(self, row, entry, names)
+        set_active(db.session(), row, active=bool(entry.before["active"]))
+        db.session.commit()
+
     @expose("/reset/<pk>", methods=["GET", "POST"])
     @has_access
     def reset(self, pk: str) -> Any:
         user = self.found(pk)
         if user.id == g.user.id:
             raise Refused("请在「我的账号」中修改自己的密码")
+        if (asked := prove_first()) is not None:
+            return asked
         form = FlaskForm()
         if form.validate_on_submit():
             password = accounts.reset_password(db.session(), user)
             db.session.commit()
             return self._password_page(user, password, "重置")
         return self.render_template("account/reset.html", form=form, user=user, back=self.row_url(user))
+
+    @expose("/reset_second/<pk>", methods=["GET", "POST"])
+    @has_access
+    def reset_second(self, pk: str) -> Any:
+        """Turn a user's second factor off: the phone is lost, and the recovery codes too."""
+        user = self.found(pk)
+        if user.id == g.user.id:
+            raise Refused("请在「我的账号」中关闭自己的两步验证")
+        if (asked := prove_first()) is not None:
+            return asked
+        form = FlaskForm()
+        if form.validate_on_submit():
+            accounts.reset_second_factor(db.session(), user)
+            db.session.commit()
+            flash(f"已重置「{user}」的两步验证，其登录已全部结束", "success")
+            return redirect(self.row_url(user) or self.get_redirect())
+        return self.render_template("account/reset_second.html", form=form, user=user, back=self.row_url(user))
+
+    @expose("/revoke_key/<pk>", methods=["POST"])
+    @has_access
+    def revoke_key(self, pk: str) -> Any:
+        """End an API key of a user of this screen."""
+        key = db.session.get(ApiKey, int(pk)) or abort(404)
+        user = self.found(key.user_id)
+        api_keys.revoke(db.session(), user, key)
+        db.session.commit()
+        flash(f"「{user}」的密钥「{key.name}」已撤销", "success")
+        return redirect(self.row_url(user) or self.get_redirect())
+
+    def show_context(self, row: Any) -> dict[str, Any]:
+        return {
+            "keys": api_keys.keys_of(db.session, row.id),
+            "words": KEY_SCOPE_WORDS,
+            "second": twofactor.is_on(db.session, row.id),
+            "may_revoke": self.may("revoke_key"),
+            "may_reset_second": self.may("reset_second") and row.id != g.user.id,
+        }
 
     def _password_page(self, user: User, password: str, done: str) -> Any:
         return self.render_template(
@@ -137,19 +204,25 @@ class AccountsView(PlatformView):
 
 def is_placeholder(email: str) -> bool:
     """Whether a mail address is the one we made up: FAB wants one of every user."""
-    return email.endswith("@localhost.invalid")
+    return email.endswith(accounts.NO_MAIL)
 
 
 def change(session: Session, user: User, form: Any) -> None:
     """Apply an edit; a change of role or the switch ends what the user had open."""
     if user.id == g.user.id and (not form.active.data or form.roles.data not in user.role_names):
         raise Refused("不能停用自己或改变自己的角色", field="active")
-    user.first_name = form.full_name.data or user.username
-    user.email = form.email.data or f"{user.username}@localhost.invalid"
+    accounts.set_profile(session, user, form.full_name.data or "", form.email.data or "")
     if user.role_names != {form.roles.data}:
         accounts.change_roles(session, user, [form.roles.data])
-    if bool(user.active) != form.active.data:
-        accounts.set_active(session, user, active=form.active.data)
+    set_active(session, user, active=form.active.data)
+
+
+def set_active(session: Session, user: User, *, active: bool) -> None:
+    """Enable or disable somebody else, where that is a change."""
+    if user.id == g.user.id and not active:
+        raise Refused("不能停用自己", field="active")
+    if bool(user.active) != active:
+        accounts.set_active(session, user, active=active)
 
 
 class UserView(AccountsView):
@@ -174,8 +247,9 @@ class StaffView(AccountsView):
     datamodel = ScopedInterface(User, eager=("roles", "merchant"))
     roles_offered = MERCHANT_ROLES
     noun = "商户用户"
+    export_columns = ["username", "first_name", "merchant", "roles", "active", "last_login"]
     base_filters = [["id", IsMerchants, True]]
-    search_columns = ["merchant", "active"]
+    search_columns = ["merchant", "active", "username", "first_name", "last_login"]
     list_columns = ["username", "first_name", "merchant", "roles", "active", "last_login"]
     show_sections = [
         ("账号", ["username", "first_name", "email", "merchant", "roles", "active"]),

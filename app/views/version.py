@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from flask import url_for
 from markupsafe import Markup
 from sqlalchemy import select
 
@@ -14,12 +13,9 @@ from app.views import cells
 from app.views.base import MerchantFace, PlatformView
 from app.views.interface import ScopedInterface
 from app.views.mini_program import event_view, remarks_of
-from app.views.operate import OperationActions, page_for
-
-
-def app_cell(row: Version) -> Any:
-    """The mini-program of a version, linked where the reader may go."""
-    return cells.link(page_for("mini_program", row.mini_program_id), row.mini_program)
+from app.views.operate import OperationActions
+from app.views.places import page_for
+from app.views.words import EVENT_WORDS
 
 
 def screenshots_cell(row: Version) -> Any:
@@ -48,8 +44,10 @@ def details_cell(row: Version) -> Any:
     return Markup("<ul>{}</ul>{}").format(lines, links([("整改指引", url) for _name, url in guides]) if guides else "")
 
 
+NOT_LISTED = (
+    "ext_json", "audit_ctime", "audit_note", "hosts", "reason_detail", "screenshots", "attachments", "changed_at",
+)  # fmt: skip
 CELLS = {
-    "mini_program": app_cell,
     "screenshots": screenshots_cell,
     "attachments": attachments_cell,
     "reason_detail": details_cell,
@@ -60,26 +58,34 @@ LABELS = {"screenshots": "截图", "attachments": "审核附件", "reason_detail
 
 def merchant_of(row: Version) -> Any:
     merchant = row.mini_program.merchant
-    return cells.link(url_for("MerchantView.show", pk=merchant.id), merchant) if merchant else cells.DASH
+    return cells.link(page_for("merchant", merchant.id), merchant) if merchant else cells.DASH
 
 
 class VersionView(OperationActions, PlatformView):
     """All versions of all mini-programs; the buttons act on the version's mini-program."""
 
-    datamodel = ScopedInterface(Version, eager=("mini_program", "mini_program.merchant"))
+    datamodel = ScopedInterface(Version, eager=("mini_program", "mini_program.merchant"), leave=NOT_LISTED)
     noun = list_title = "版本"
     list_columns = [
         "number", "mini_program", "merchant", "state", "reason", "submitted_at", "released_at", "uploaded_at",
     ]  # fmt: skip
     label_columns = dict(LABELS)
-    search_columns = ["state", "mini_program", "template_id", "submitted_at"]
+    search_columns = ["state", "mini_program", "number", "template_id", "reason", "submitted_at", "uploaded_at"]
+    chip_column = "state"
+    empty_hint = "在小程序列表选择模板并上传代码后，这里会有每个版本的进展。"
     quick_columns = ["number", "description", "reason"]
-    order_columns = ["number", "state", "uploaded_at", "submitted_at", "released_at"]
+    order_columns = ["number", "mini_program", "state", "uploaded_at", "submitted_at", "released_at"]
     base_order = ("uploaded_at", "desc")
+    export_columns = [
+        "number", "mini_program", "appid", "merchant", "state", "description", "template_id", "reason", "uploaded_at",
+        "submitted_at", "decided_at", "released_at",
+    ]  # fmt: skip
+    export_cells = {"appid": lambda row: row.mini_program.appid, "merchant": lambda row: row.mini_program.merchant}
     operations = ["submit_audit", "withdraw_audit", "release", "rollback", "upload_code"]
     batched = False
     cells = {**CELLS, "merchant": merchant_of}
     show_template = "console/version.html"
+    copied = "template_id"
     show_sections = [
         ("版本", ["mini_program", "number", "state", "taken_down", "description", "template_id"]),
         ("审核", ["hosts", "audit_note", "reason", "reason_detail", "attachments", "screenshots"]),
@@ -87,31 +93,50 @@ class VersionView(OperationActions, PlatformView):
         ("ext.json", ["ext_json"]),
     ]
 
-    def target_id(self, row: Any) -> int:
-        return int(row.mini_program_id)
+    def target(self, row: Any) -> Any:
+        return row.mini_program
 
     def show_context(self, row: Any) -> dict[str, Any]:
         found = select(VersionEvent).where(VersionEvent.version_id == row.id).order_by(VersionEvent.id.desc()).limit(40)
-        return {
-            "events": [event_view(event) for event in db.session.scalars(found)],
-            "operations": self.operation_links(row),
-        }
+        return {"events": [event_view(event) for event in db.session.scalars(found)]}
 
 
 class MyVersionView(MerchantFace):
     """A merchant's own versions, read only."""
 
-    datamodel = ScopedInterface(Version, eager=("mini_program",))
+    datamodel = ScopedInterface(Version, eager=("mini_program",), leave=NOT_LISTED)
     noun = list_title = "版本"
     list_columns = ["number", "mini_program", "state", "description", "reason", "submitted_at", "released_at"]
     label_columns = dict(LABELS)
-    search_columns = ["state"]
+    search_columns = ["mini_program", "state", "submitted_at"]
+    chip_column = "state"
+    empty_hint = "服务商上传代码后，您可以在这里看到每个版本的审核进展。"
     quick_columns = ["number", "description"]
     order_columns = ["number", "submitted_at", "released_at"]
     base_order = ("uploaded_at", "desc")
     cells = CELLS
+    exported = True
     show_sections = [
         ("版本", ["mini_program", "number", "state", "description"]),
         ("审核", ["reason", "reason_detail", "attachments", "screenshots"]),
         ("时间", ["uploaded_at", "submitted_at", "decided_at", "released_at"]),
     ]
+
+
+class VersionEventView(PlatformView):
+    """Every line of every mini-program's timeline: what the workbench's days are counted from (版本动态)."""
+
+    datamodel = ScopedInterface(VersionEvent, eager=("mini_program",))
+    include_route_methods = frozenset({"list"})
+    noun = list_title = "版本动态"
+    list_columns = ["at", "mini_program", "number", "kind", "text", "actor_name", "log_id"]
+    card_columns: ClassVar[list[str]] = ["at", "mini_program", "kind", "number"]
+    label_columns = {"kind": "动态", "text": "说明", "number": "版本号"}
+    search_columns = ["kind", "at"]
+    quick_columns = ["number", "actor_name", "log_id"]
+    order_columns = ["at"]
+    base_order = ("id", "desc")
+    choices = {"kind": EVENT_WORDS}
+    cells = {
+        "text": lambda row: Markup('<span class="clip" title="{0}">{0}</span>').format(row.text) if row.text else "",
+    }

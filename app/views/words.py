@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from app.models.audit import AuditEntry
+from app.models.base import TONES as OWN_TONES
+from app.models.base import WORDS as OWN_WORDS
 from app.models.inbound import INBOUND_WORDS, InboundEvent, InboundState, RefusedPush
 from app.models.merchant import (
     MERCHANT_STATE_WORDS,
@@ -24,12 +26,15 @@ from app.models.mini_program import (
     MiniProgram,
 )
 from app.models.operation import DOOR_WORDS, RUN_WORDS, Door, OperationRun, RunState
+from app.models.task import TASK_STATE_WORDS, TaskState
 from app.models.template import Template, TemplateApp
 from app.models.third_party_app import ThirdPartyApp
 from app.models.version import VERSION_WORDS, Version, VersionState
 
 LINK_WORDS = {LinkState.OPEN: "待使用", LinkState.USED: "已使用", LinkState.VOID: "已作废"}
-WORDS: dict[type[StrEnum], Mapping[Any, str]] = {
+# Besides those of the enums that say their words themselves (`worded` in app/models/base.py).
+WORDS: dict[type[StrEnum], Mapping[Any, str]] = OWN_WORDS
+WORDS |= {
     AuthorizationState: AUTHORIZATION_WORDS,
     Door: DOOR_WORDS,
     InboundState: INBOUND_WORDS,
@@ -37,6 +42,7 @@ WORDS: dict[type[StrEnum], Mapping[Any, str]] = {
     MerchantState: MERCHANT_STATE_WORDS,
     RunState: RUN_WORDS,
     SubjectType: SUBJECT_WORDS,
+    TaskState: TASK_STATE_WORDS,
     VersionState: VERSION_WORDS,
 }
 TONES: dict[str, str] = {
@@ -48,7 +54,7 @@ TONES: dict[str, str] = {
     "pending": "warn", "unknown": "warn", "withdrawn": "warn", "rolled_back": "warn", "ignored": "mute",
     "error": "bad", "bad_answer": "bad", "no_answer": "warn", "timeout": "warn",
     "rejected": "bad", "failed": "bad", "revoked": "bad", "suspended": "bad", "refused": "bad",
-    "cleared": "mute", "superseded": "mute", "void": "mute",
+    "cleared": "mute", "superseded": "mute", "cancelled": "mute", "void": "mute",
 }  # fmt: skip
 RECEIVER_WORDS = {"authorization": "授权事件", "message": "消息与事件"}
 OUTCOME_WORDS = {
@@ -67,16 +73,22 @@ PUSH_WORDS = {
     "MODIFY_APP_INTRO": "简介修改结果", "MODIFY_APP_ICON": "头像修改结果", "MODIFY_APP_CATEGORY": "类目修改结果",
     "PUBLISH_APP_CATEGORY_AUDIT_RESULT": "类目发布结果",
 }  # fmt: skip
+DOORS: dict[str, str] = {**{str(door): words for door, words in DOOR_WORDS.items()}, "web": "网页"}
 ACTION_WORDS = {
     "create": "新建", "update": "修改", "delete": "删除", "login": "登录", "logout": "退出登录",
-    "login_failed": "登录失败", "login_as": "登录商户", "login_as_end": "结束登录商户", "export": "导出",
-    "password_changed": "修改密码", "operation": "操作", "replay": "重新处理", "job_run": "立即执行任务",
-    "reveal": "查看完整手机号", "resolve": "人工标记",
+    "login_failed": "登录失败", "log_in_as": "登录商户", "log_in_as_end": "结束登录商户", "export": "导出",
+    "password_change": "修改密码", "password_reset": "重置密码", "sessions_end": "结束其他登录",
+    "api_key_create": "新建 API 密钥", "api_key_revoke": "撤销 API 密钥", "two_factor_on": "开启两步验证",
+    "two_factor_off": "关闭两步验证", "two_factor_reset": "重置两步验证", "recovery_codes_renew": "更换恢复码",
+    "recovery_code_used": "使用恢复码", "operation": "操作", "replay": "重新处理", "job_run": "立即执行任务",
+    "reveal": "查看完整手机号", "resolve": "人工标记", "import": "导入", "cancel": "取消",
+    "view_share": "共享视图", "channel_test": "测试通知渠道", "notice_rules": "修改通知规则",
 }  # fmt: skip
 SUBJECTS: dict[str, str] = {
     "merchant": "商户", "industry": "行业", "mini_program": "小程序", "version": "版本", "template": "模板",
     "template_app": "模板小程序", "third_party_app": "第三方应用", "authorization_link": "授权链接", "ab_user": "用户",
-    "operation_run": "操作记录", "inbound_event": "事件推送",
+    "operation_run": "操作记录", "inbound_event": "事件推送", "task": "后台任务",
+    "notification_channel": "通知渠道", "saved_view": "保存的视图",
 }  # fmt: skip
 LABELS: dict[str, str] = {
     "id": "编号", "name": "名称", "appid": "小程序编号（AppID）", "state": "状态", "remarks": "备注",
@@ -112,6 +124,11 @@ LABELS: dict[str, str] = {
     "aes_key_sealed": "消息加解密密钥", "subject_name": "主体名称", "app_state": "小程序状态", "poll_at": "下次查询",
     "rollback_requested_at": "申请回滚时间", "version_id": "版本记录编号", "reason_detail": "驳回详情",
     "screenshots": "截图", "attachments": "审核附件", "audit_ctime": "抖音提审时间",
+    "rows": "行数", "format": "格式", "filters": "筛选条件", "view": "列表", "file": "文件", "mode": "已有的记录",
+    "created_by_fk": "创建人", "changed_by_fk": "修改人", "user_id": "用户", "kind": "类型", "kinds": "通知内容",
+    "address_sealed": "地址", "hint": "地址",
+    "start": "密钥开头", "scope": "权限范围", "left": "剩余恢复码", "count": "数量", "silent": "不提醒的通知",
+    "quiet": "免打扰", "title": "标题", "until": "截止时间", "query": "条件", "shared": "共享",
     "after": "修改后", "job": "任务", "slot": "时段", "live_template_id": "线上模板",
 }  # fmt: skip
 
@@ -128,5 +145,5 @@ def word(value: Any) -> str:
 
 
 def tone(value: Any) -> str:
-    """The colour class of a state."""
-    return TONES.get(str(value), "mute")
+    """The colour class of a state; that of its enum, where that says its own."""
+    return OWN_TONES.get(type(value), TONES).get(str(value), "mute")

@@ -10,18 +10,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
+from app import setup as setting_up
+from app.database import reading
+from app.jobs import tasks
+from app.models import Merchant
+from app.operations import perform as runs
+from app.operations.transfer import queue
+from app.tenancy import PLATFORM, app_scope
+from tests.browser import steps
 from tests.conftest import COMPONENT, PASSWORD, ROOT, SandboxServer, free_port, test_environment
+from tests.world import ALICE, build
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 READY_SECONDS = 60
-expect.set_options(timeout=10_000)
+PATIENCE = 30_000  # milliseconds: a busy machine is slow, and a page that is right costs none of it
+expect.set_options(timeout=PATIENCE)
 
 
 def browser_path(playwright: Playwright) -> str | None:
@@ -52,7 +64,7 @@ class System:
         self.folder = folder
         self.url = f"http://127.0.0.1:{free_port()}"
         self.database = folder / "browser.db"
-        self.sandbox = SandboxServer(free_port(), "--audit-seconds", "3", "--console", self.url)
+        self.sandbox = SandboxServer(free_port(), "--audit-seconds", "3600", "--console", self.url)
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self.environment = {
             **kept,
@@ -63,8 +75,10 @@ class System:
             "WEB_WORKERS": "1",
             "EMBEDDED": "1",
             "LOG_LEVEL": "ERROR",
+            "DOUYIN_TIMEOUT": "10",
         }
         self.console: subprocess.Popen[bytes] | None = None
+        self.numbers = count(1)
 
     def flask(self, *arguments: str, given: str = "") -> str:
         done = subprocess.run(
@@ -105,9 +119,19 @@ class System:
     def log(self) -> str:
         return (self.folder / "console.log").read_text(errors="replace")[-3000:]
 
+    def new_user(self, role: str = "platform_admin") -> str:
+        """Somebody whose settings and saved views no other test sees; the name."""
+        name = f"user{next(self.numbers)}"
+        self.flask("user", "add", name, "--role", role, "--password-stdin", given=PASSWORD)
+        return name
+
     def new_app(self, name: str) -> str:
         """A mini-program of the sandbox that nobody has authorised."""
         return str(self.sandbox.post("apps", count=1, name=name)["apps"][0]["appid"])
+
+    def decide(self, appid: str, verdict: str, reason: str = "") -> None:
+        """The verdict on what is in audit: it is pushed, and answered to whoever asks."""
+        self.sandbox.post("audit", appid=appid, verdict=verdict, reason=reason)
 
     def let_pass(self, seconds: int = 11) -> None:
         """Move the sandbox's clock: two submissions within ten seconds are too many."""
@@ -173,7 +197,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]
         context = browser.new_context(
             viewport={"width": width, "height": height}, locale="zh-CN", timezone_id="Asia/Shanghai"
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         opened.append((context, Watch(context)))
         return context.new_page()
 
@@ -185,3 +209,63 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]
         context.close()
         complaints += watch.complaints
     assert not complaints, "\n".join(complaints)
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page], system: System) -> Page:
+    """A page on which the platform's administrator has logged in."""
+    shown = open_page()
+    steps.log_in(shown, system)
+    return shown
+
+
+@pytest.fixture
+def shop(page: Page, system: System) -> int:
+    """A merchant that no other test knows, in an industry of its own; its number."""
+    number = next(system.numbers)
+    steps.add_industry(page, system, f"行业{number}")
+    return steps.add_merchant(page, system, f"商户{number}", f"行业{number}")
+
+
+@pytest.fixture
+def world(app: Flask) -> Merchant:
+    """A row of everything, all typed in Latin letters; the merchant whose they are."""
+    with app_scope(app, PLATFORM) as session:
+        build(session)
+        return session.get_one(Merchant, ALICE)
+
+
+@pytest.fixture
+def enter(app: Flask, live: str, open_page: Callable[..., Page]) -> Callable[..., Page]:
+    """`enter("owner", merchant, width=375)`: the first page of somebody new, signed in on a browser of their own.
+
+    The application is in this process: a test works its queues itself (`work_off`) and sees each state as long as it
+    likes. `page.goto("/path")` is not known to a page; `live` is its address.
+    """
+    seen = iter(range(100))
+
+    def make(role: str = "platform_admin", merchant: Merchant | None = None, name: str = "", **size: int) -> Page:
+        name = name or f"{role}{next(seen)}"
+        with app_scope(app, PLATFORM) as own:
+            key = own.merge(merchant).key if merchant is not None else ""
+            setting_up.add_user(own, name, role, merchant_key=key, password=PASSWORD)
+        page = open_page(**size)
+        page.goto(f"{live}/login/")
+        page.fill("input[name=username]", name)
+        page.fill("input[name=password]", PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda url: "/login" not in url)
+        return page
+
+    return make
+
+
+def work_off(app: Flask, *, most: int = 100) -> int:
+    """Do the background tasks and operations that wait, here and now; how many there were."""
+    with app_scope(app, PLATFORM) as session, reading():
+        waiting, operations = queue.due(session, most), runs.due(session, most)
+    for task_id in waiting:
+        tasks.perform(app, task_id)
+    for run_id in operations:
+        runs.perform(app, run_id)
+    return len(waiting) + len(operations)

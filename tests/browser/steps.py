@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import System
 from tests.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import System
 
 
 def log_in(page: Page, system: System, name: str = "boss", password: str = PASSWORD) -> None:
     page.goto(f"{system.url}/login/")
     page.fill("[name=username]", name)
     page.fill("[name=password]", password)
-    page.click("text=登录 >> nth=-1")
+    page.click("button[type=submit]")
     page.wait_for_url(lambda url: "/login" not in url)
 
 
 def pick(page: Page, name: str, text: str) -> None:
     """Choose a related row: type, wait for the answer, take it."""
-    page.click(f"#{name} + .select2-container")
-    page.fill(".select2-search__field", text)
-    page.click(f".select2-results__option:has-text('{text}')")
+    page.click(f"#{name}-ts-control")
+    page.fill(f"#{name}-ts-control", text)
+    page.click(f".ts-dropdown .option:has-text('{text}')")
 
 
 def save(page: Page) -> None:
-    page.click(".form-buttons [type=submit]")
+    page.click("main form:not([hidden]) button.btn-primary[type=submit], main form button.btn-danger[type=submit]")
 
 
 def add_industry(page: Page, system: System, name: str) -> None:
@@ -84,15 +86,24 @@ def authorize(page: Page, system: System, merchant_id: int, name: str) -> str:
 
 def open_app(page: Page, system: System, appid: str) -> None:
     page.goto(f"{system.url}/miniprogramview/list/?q={appid}")
-    page.click("td.cell-name a")
+    page.click(".list-grid tbody td.n a")
     expect(page.locator("h1")).to_be_visible()
 
 
-def operate(page: Page, title: str, **given: str) -> None:
-    """An operation from the page's menu: open, fill, confirm."""
-    page.click("details.menu summary:has-text('操作')")
-    page.click(f".menu-items a:has-text('{title}')")
+def begin(page: Page, title: str) -> None:
+    """Open an operation: by the page's primary button where it is the next thing to do, else from the menu."""
+    primary = page.locator(f".row-head a.btn-primary:has-text('{title}')")
+    if primary.count():
+        primary.click()
+    else:
+        page.click("details.menu summary:has-text('操作')")
+        page.click(f".menu-items a:has-text('{title}')")
     expect(page.locator("h1")).to_have_text(title)
+
+
+def operate(page: Page, title: str, **given: str) -> None:
+    """An operation of the page: open, fill, confirm."""
+    begin(page, title)
     for name, value in given.items():
         page.fill(f"[name={name}]", value)
     confirm(page, title)
@@ -103,12 +114,12 @@ def confirm(page: Page, title: str) -> None:
     page.click(f"button:has-text('确认{title}')")
     page.wait_for_url(lambda url: "/operate/" not in url)
     if "/operationrunview/show/" in page.url:
-        expect(page.locator(".outcome .state")).to_have_text("成功", timeout=30_000)
+        expect(page.locator(".outcome .state")).to_have_text("成功", timeout=60_000)
         page.click("dl.facts a[href*=miniprogramview]")
     page.wait_for_url("**/miniprogramview/show/*")
 
 
-def wait_for(page: Page, text: str, *, inside: str = "main", seconds: float = 25) -> None:
+def wait_for(page: Page, text: str, *, inside: str = "main", seconds: float = 60) -> None:
     """Look again until the page says it."""
     deadline = time.monotonic() + seconds
     while text not in page.inner_text(inside) and time.monotonic() < deadline:
@@ -119,15 +130,15 @@ def wait_for(page: Page, text: str, *, inside: str = "main", seconds: float = 25
 
 def stages(page: Page) -> dict[str, str]:
     """授权, 上传, 审核, 上线 of a mini-program's page."""
-    expect(page.locator(".step")).to_have_count(4)
-    found: list[Any] = page.locator(".step").all()
-    return {step.locator("b").inner_text(): step.locator("span").last.inner_text() for step in found}
+    expect(page.locator(".stepper li")).to_have_count(4)
+    found: list[Any] = page.locator(".stepper li").all()
+    return {step.locator("b").inner_text(): step.locator(".stepper-text").inner_text() for step in found}
 
 
 def sync_templates(page: Page, system: System) -> None:
     page.goto(f"{system.url}/jobs/")
     row = page.locator("tr", has_text="同步模板")
-    row.locator("button").click()
+    row.locator("button[type=submit]").click()
     expect(page.locator(".notice").first).to_be_visible()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,24 +14,7 @@ from tests.browser.conftest import System
 from tests.conftest import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]  # one running system for all
-NUMBERS = count(1)
 OpenPage = Callable[..., Page]
-
-
-@pytest.fixture
-def page(open_page: OpenPage, system: System) -> Page:
-    """A page on which the platform's administrator has logged in."""
-    shown = open_page()
-    steps.log_in(shown, system)
-    return shown
-
-
-@pytest.fixture
-def shop(page: Page, system: System) -> int:
-    """A merchant that nobody else uses; its number."""
-    number = next(NUMBERS)
-    steps.add_industry(page, system, f"行业{number}")
-    return steps.add_merchant(page, system, f"商户{number}", f"行业{number}")
 
 
 @pytest.fixture
@@ -42,7 +24,7 @@ def launched(page: Page, system: System, shop: int) -> str:
     steps.sync_templates(page, system)
     steps.open_app(page, system, appid)
     steps.operate(page, "上传代码")
-    expect(page.locator(".notice-success")).to_contain_text("上传代码成功")
+    expect(page.locator("main")).to_contain_text("1.0.0")
     return appid
 
 
@@ -58,11 +40,31 @@ def test_a_merchant_is_authorised_by_its_link_and_seen_in_the_console(page: Page
     expect(page.locator(".sets")).to_contain_text("开发管理")
     assert page.url.startswith(f"{system.url}/douyin/authorized/")
     steps.open_app(page, system, appid)
-    expect(page.locator("h1")).to_contain_text("已授权")
+    expect(page.locator(".row-head")).to_contain_text("已授权")
     expect(page.locator("main")).to_contain_text("云溪花坊小程序")
     assert steps.stages(page) == {"授权": "已授权", "上传": "未开始", "审核": "未开始", "上线": "未开始"}
     page.goto(f"{system.url}/merchantview/show/{shop}")
-    expect(page.locator(".checklist .done")).to_have_count(2)
+    expect(page.locator(".stepper-good")).to_have_count(2)
+
+
+def test_the_link_and_the_merchants_page_follow_the_consent_by_themselves(
+    page: Page, open_page: OpenPage, system: System, shop: int
+) -> None:
+    appid = system.new_app("等待授权小程序")
+    link = steps.make_link(page, system, shop)
+    expect(page.locator(".row-next")).to_contain_text("对方同意后，本页会自动更新")
+    other = page.context.new_page()
+    other.goto(f"{system.url}/merchantview/show/{shop}")
+    expect(other.locator(".row-primary a")).to_have_text("查看授权链接")
+    steps.consent(open_page(), link, appid, "1", "2", "3")
+    expect(page.locator(".row-next")).to_contain_text("授权已完成")
+    expect(page.locator(".share")).to_have_count(0)
+    other.bring_to_front()
+    expect(other.locator(".row-primary a")).to_have_text("打开小程序")
+    expect(other.locator(".stepper-good")).to_have_count(2)
+    page.bring_to_front()
+    page.click("a.btn-primary:has-text('打开小程序')")
+    expect(page.locator(".row-next")).to_contain_text("还没有上传代码")
 
 
 def test_missing_permission_sets_are_named_to_the_merchant_and_in_the_console(
@@ -72,34 +74,35 @@ def test_missing_permission_sets_are_named_to_the_merchant_and_in_the_console(
     steps.consent(page, steps.make_link(page, system, shop), appid, "1")
     expect(page.locator(".hint").first).to_contain_text("缺少权限：基本信息设置")
     steps.open_app(page, system, appid)
-    expect(page.locator(".next")).to_contain_text("缺少权限「基本信息设置」")
+    expect(page.locator(".row-next")).to_contain_text("缺少权限「基本信息设置」")
 
 
 def test_upload_audit_release_reject_withdraw_and_rollback(page: Page, system: System, launched: str) -> None:
     assert steps.stages(page)["上传"] == "1.0.0"
-    page.click(".next a:has-text('提交审核')")
+    page.click(".row-head a.btn-primary:has-text('提交审核')")
     page.fill("[name=note]", "无需登录即可浏览")
     steps.confirm(page, "提交审核")
     expect(page.locator("main")).to_contain_text("1.0.0 审核中")
+    system.decide(launched, "approve")
     steps.wait_for(page, "1.0.0 审核通过")
-    page.click(".next a:has-text('发布上线')")
+    page.click(".row-head a.btn-primary:has-text('发布上线')")
     steps.confirm(page, "发布上线")
     assert steps.stages(page)["上线"] == "1.0.0"
 
     reject_and_withdraw(page, system, launched)
 
-    system.sandbox.post(f"apps/{launched}", verdict="approve", reason="")
     steps.operate(page, "上传代码", version="1.1.0", description="第三个版本")
     system.let_pass()
-    page.click(".next a:has-text('提交审核')")
+    page.click(".row-head a.btn-primary:has-text('提交审核')")
     steps.confirm(page, "提交审核")
+    system.decide(launched, "approve")
     steps.wait_for(page, "1.1.0 审核通过")
-    page.click(".next a:has-text('发布上线')")
+    page.click(".row-head a.btn-primary:has-text('发布上线')")
     steps.confirm(page, "发布上线")
     assert steps.stages(page)["上线"] == "1.1.0"
 
     steps.operate(page, "回滚版本")
-    expect(page.locator(".timeline")).to_contain_text("已请求回滚到 1.0.0")
+    expect(page.locator(".events")).to_contain_text("已请求回滚到 1.0.0")
     steps.operate(page, "同步版本")
     steps.wait_for(page, "已回滚")
     assert steps.stages(page)["上线"] == "1.0.0"
@@ -108,32 +111,30 @@ def test_upload_audit_release_reject_withdraw_and_rollback(page: Page, system: S
 
 def reject_and_withdraw(page: Page, system: System, appid: str) -> None:
     """1.0.1 is rejected with its reason shown, submitted again, and withdrawn."""
-    system.sandbox.post(f"apps/{appid}", verdict="reject", reason="首页存在空白区域，请补充内容")
     steps.operate(page, "上传代码")
     system.let_pass()
-    page.click(".next a:has-text('提交审核')")
+    page.click(".row-head a.btn-primary:has-text('提交审核')")
     steps.confirm(page, "提交审核")
+    system.decide(appid, "reject", "首页存在空白区域，请补充内容")
     steps.wait_for(page, "1.0.1 审核驳回")
-    expect(page.locator(".next")).to_contain_text("请按驳回原因修改")
-    expect(page.locator(".timeline")).to_contain_text("首页存在空白区域，请补充内容")
+    expect(page.locator(".row-next")).to_contain_text("请按驳回原因修改")
+    expect(page.locator(".events")).to_contain_text("首页存在空白区域，请补充内容")
+    page.click("[data-tab=versions]")
     page.click("table.grid a:text-is('1.0.1')")
     expect(page.locator("dl.facts >> text=首页存在空白区域").first).to_be_visible()
     page.go_back()
-    system.sandbox.post("settings", audit_seconds=3600)
     system.let_pass()
     steps.operate(page, "提交审核")
     expect(page.locator("main")).to_contain_text("1.0.1 审核中")
     steps.operate(page, "撤回审核")
-    expect(page.locator(".notice-success")).to_contain_text("撤回审核成功")
     expect(page.locator("main")).to_contain_text("1.0.1 已撤回")
-    system.sandbox.post("settings", audit_seconds=3)
 
 
 def test_ext_json_is_shown_before_the_upload_and_says_whose_it_is(page: Page, system: System, shop: int) -> None:
     appid = steps.authorize(page, system, shop, "待上传小程序")
     steps.sync_templates(page, system)
     steps.open_app(page, system, appid)
-    page.click(".next a:has-text('上传代码')")
+    page.click(".row-head a.btn-primary:has-text('上传代码')")
     ext = page.input_value("[name=ext]")
     assert f'"extAppid": "{appid}"' in ext
     assert page.input_value("[name=version]") == "1.0.0"
@@ -219,7 +220,7 @@ def test_a_merchants_user_sees_its_own_mini_program_and_nobody_elses(
     assert not own.locator(".side a:has-text('商户列表')").count()
     own.goto(f"{system.url}/myminiprogramview/list/")
     expect(own.locator("tbody tr")).to_have_count(1)
-    own.click("td.cell-name a")
+    own.click(".list-grid tbody td.n a")
     mine = steps.number_in(own.url)
     for number in foreign_rows(page, system, mine):
         answer = own.goto(f"{system.url}/myminiprogramview/show/{number}")
@@ -234,7 +235,7 @@ def test_a_merchants_user_sees_its_own_mini_program_and_nobody_elses(
 def foreign_rows(page: Page, system: System, mine: int) -> list[int]:
     """Numbers of other merchants' mini-programs, as the platform sees them; one that exists nowhere."""
     page.goto(f"{system.url}/miniprogramview/list/")
-    links = [link.get_attribute("href") or "" for link in page.locator("td.cell-name a").all()]
+    links = [link.get_attribute("href") or "" for link in page.locator(".list-grid tbody td.n a").all()]
     found = {steps.number_in(link) for link in links} - {mine}
     assert found
     return [*sorted(found)[:2], 99_999]
@@ -243,7 +244,8 @@ def foreign_rows(page: Page, system: System, mine: int) -> list[int]:
 def become_owner(page: Page, own: Page, system: System, merchant_id: int) -> None:
     """Make an owner on the merchant's page, log in with the password shown once, and change it."""
     page.goto(f"{system.url}/merchantview/show/{merchant_id}")
-    page.click("a:has-text('新建用户')")
+    page.click("[data-tab=staff]")
+    page.click("[data-tab-panel=staff] a:has-text('新建商户用户')")
     page.fill("[name=username]", f"owner{merchant_id}")
     page.select_option("[name=roles]", label="商户管理员")
     steps.save(page)
@@ -285,8 +287,7 @@ def test_logging_in_as_a_merchant_shows_a_banner_until_one_signs_out(page: Page,
 def test_a_bad_version_number_is_named_beside_its_field_and_nothing_typed_is_lost(
     page: Page, system: System, launched: str
 ) -> None:
-    page.click("details.menu summary:has-text('操作')")
-    page.click(".menu-items a:has-text('上传代码')")
+    steps.begin(page, "上传代码")
     page.fill("[name=version]", "1.0")
     page.fill("[name=description]", "只改了说明 <b>&")
     page.click("button:has-text('确认上传代码')")
@@ -310,7 +311,7 @@ def test_a_merchants_name_that_is_taken_is_said_beside_the_name(page: Page, syst
     expect(wrong.locator(".wrong")).to_contain_text("重复")
     expect(wrong.locator("[name=name]")).to_have_value(name)
     expect(page.locator("[name=contact]")).to_have_value("林晓岚")
-    expect(page.locator("#industry + .select2-container")).to_contain_text("行业")
+    expect(page.locator("#industry + .ts-wrapper")).to_contain_text("行业")
 
 
 def test_a_wrong_password_keeps_the_name_and_says_so(open_page: OpenPage, system: System) -> None:
@@ -332,7 +333,7 @@ def test_no_page_scrolls_sideways_on_a_phone(
     menu = [link.get_attribute("href") or "" for link in phone.locator(".side a").all()]
     assert len(menu) > 15
     page.goto(f"{system.url}/miniprogramview/list/?q={launched}")
-    row = page.locator("td.cell-name a").get_attribute("href") or ""
+    row = page.locator(".list-grid tbody td.n a").get_attribute("href") or ""
     pages = [*menu, "/merchantview/add", f"/merchantview/show/{shop}", row, f"/loginas/{shop}",
              f"/staff/add?merchant={shop}", f"/authorizationview/add?merchant={shop}", "/operationrunview/show/1",
              f"/operate/upload_code?ids={steps.number_in(row)}", "/nowhere"]  # fmt: skip

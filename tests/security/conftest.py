@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app import setup as setting_up
 from app.models import AuditEntry, Merchant, User
 from app.tenancy import PLATFORM, app_scope
-from tests.conftest import PASSWORD, csrf_token
+from tests.conftest import PASSWORD, csrf_token, log_in
 
 
 def post(client: FlaskClient, path: str, page: str = "", **data: Any) -> Any:
@@ -54,3 +54,13 @@ def found(session: Session, name: str) -> User:
 def audit(session: Session, action: str) -> list[AuditEntry]:
     session.rollback()
     return list(session.scalars(select(AuditEntry).where(AuditEntry.action == action).order_by(AuditEntry.id)))
+
+
+@pytest.fixture
+def bob(app: Flask, user: Callable[..., str]) -> tuple[str, str, list[str]]:
+    """bob has it on: name, secret, recovery codes. The clock may go on by a half-minute a log-in."""
+    from tests.security.second import enrol  # it needs this file's helpers
+
+    client = app.test_client()
+    log_in(client, user("bob", "operator"))
+    return ("bob", *enrol(client))

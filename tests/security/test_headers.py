@@ -13,7 +13,15 @@ from app.errors import Refused
 from app.headers import trusted_hosts
 from app.tenancy import ScopeError
 
-PATHS = ["/", "/login/", "/no-such-page", "/healthz", "/api/v1/merchants/", "/static/appbuilder/css/ab.css"]
+PATHS = [
+    "/",
+    "/login/",
+    "/no-such-page",
+    "/healthz",
+    "/api/v1/merchants/",
+    "/static/console.css",
+    "/static/vendor/htmx.js",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -121,6 +129,40 @@ def test_error_pages_are_chinese(faulty: Callable[..., FlaskClient], code: int) 
     answer = faulty(code).get("/readyz")
     assert answer.status_code == code
     assert "返回工作台" in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    ("referrer", "path"),
+    [
+        ("http://localhost/merchantview/list/?q=%E8%8A%B1", "/merchantview/list/?q=%E8%8A%B1"),
+        ("http://localhost//evil.example/", "/evil.example/"),
+        ("http://localhost/\\evil.example/", "/evil.example/"),
+        ("http://evil.example/merchantview/list/", None),
+        ("http://localhost/readyz", None),
+        ("http://[broken", None),
+        ("", None),
+    ],
+)
+def test_an_error_page_leads_back_to_a_page_of_this_site_only(
+    faulty: Callable[..., FlaskClient], referrer: str, path: str | None
+) -> None:
+    page = faulty(404).get("/readyz", headers={"Referer": referrer}).get_data(as_text=True)
+    assert re.findall(r'<a href="([^"]*)">返回上一页', page) == ([path] if path else [])
+    assert "evil.example" not in page.replace('"/evil.example/"', "")
+
+
+def test_an_english_visitor_reads_an_english_error_page(faulty: Callable[..., FlaskClient]) -> None:
+    client = faulty(404)
+    client.set_cookie("locale", "en")
+    page = client.get("/readyz").get_data(as_text=True)
+    assert '<html lang="en">' in page
+    assert "Not found" in page
+    assert not re.search(r"[\u4e00-\u9fff]", page)
+
+
+def test_a_part_of_a_page_is_told_the_number_of_the_fault(faulty: Callable[..., FlaskClient]) -> None:
+    said = faulty(RuntimeError("secret detail")).get("/readyz", headers={"HX-Request": "true"}).get_data(as_text=True)
+    assert re.fullmatch(r"系统出错：.+编号：[0-9a-f]{8}", said)
 
 
 def test_machines_get_json(app: Flask) -> None:

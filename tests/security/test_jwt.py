@@ -27,6 +27,16 @@ def test_a_token_opens_the_api(app: Flask, actors: Actors, user: Callable[..., s
     assert answer.get_json()["count"] == 2
 
 
+def test_lists_name_their_columns_in_chinese(app: Flask, actors: Actors, user: Callable[..., str]) -> None:
+    client = app.test_client()
+    header = bearer(client, user("bob", "operator"))
+    for path in ("merchants", "mini_programs", "versions"):
+        told = client.get(f"/api/v1/{path}/", headers=header).get_json()
+        said = {told["list_title"], *told["label_columns"].values()}
+        assert set(told["label_columns"]) == set(told["list_columns"])
+        assert not [text for text in said if text.isascii()], path
+
+
 def test_no_token_no_answer(app: Flask, client_for: Callable[..., FlaskClient]) -> None:
     assert app.test_client().get(LIST).status_code == 401
     assert client_for("operator").get(LIST).status_code == 401  # a cookie is no token

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
+from itsdangerous import TimestampSigner
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app import accounts
 from app.models import WebSession
 from app.models.base import utcnow
-from tests.conftest import Actors, csrf_token, log_in
+from app.views.own import device_words
+from tests.conftest import PASSWORD, Actors, csrf_token, log_in
 from tests.security.conftest import found, post
 
 ACCOUNT = "/account/"
@@ -51,18 +56,50 @@ def test_cookie_flags(app: Flask) -> None:
     assert "Secure" not in header
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/static/appbuilder/css/ab.css", "/no-such-page", "/account/"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/static/console.css", "/no-such-page", "/account/"])
 def test_a_visitor_who_stores_nothing_gets_no_row(app: Flask, session: Session, path: str) -> None:
     answer = app.test_client().get(path)
     assert "Set-Cookie" not in answer.headers
     assert rows(session) == []
 
 
-def test_a_visitors_row_ends_within_the_hour(app: Flask, session: Session) -> None:
-    app.test_client().get("/login/")
-    [row] = rows(session)
-    assert row.user_id is None
-    assert row.expires_at - row.created_at == timedelta(hours=1)
+def test_the_log_in_page_writes_nothing(app: Flask, session: Session) -> None:
+    client = app.test_client()
+    for _ in range(3):
+        assert csrf_token(client)
+    assert rows(session) == []
+    assert cookie(client).startswith("v.")
+
+
+def test_a_visitors_cookie_ends_within_the_hour(app: Flask, user: Callable[..., str]) -> None:
+    client, name = app.test_client(), user("bob", "operator")
+    data = {"username": name, "password": PASSWORD, "csrf_token": csrf_token(client)}
+    with time_machine.travel(utcnow() + timedelta(minutes=61)):
+        assert client.post("/login/", data=data).status_code == 400
+    assert client.post("/login/", data=data).status_code == 302
+
+
+def test_one_visitors_token_is_worth_nothing_to_another(app: Flask, user: Callable[..., str]) -> None:
+    client, other, name = app.test_client(), app.test_client(), user("bob", "operator")
+    csrf_token(other)
+    data = {"username": name, "password": PASSWORD, "csrf_token": csrf_token(client)}
+    assert other.post("/login/", data=data).status_code == 400
+    assert app.test_client().post("/login/", data=data).status_code == 400
+
+
+@pytest.mark.parametrize("forged", [
+    {"_user_id": "1", "gen": 0}, {"_user_id": "1", "gen": 0, "csrf_token": "x"}, {"half": {"id": 1}},
+])  # fmt: skip
+def test_a_visitors_cookie_makes_nobody_known(app: Flask, user: Callable[..., str], forged: dict[str, Any]) -> None:
+    """Unsigned, signed by another key, and even signed by ours it holds only what a visitor may have."""
+    user("bob", "operator")
+    payload = base64.urlsafe_b64encode(json.dumps(forged).encode())
+    keys = (b"", b"another-key", str(app.secret_key).encode())
+    for value in [payload.decode(), *(TimestampSigner(key, salt="visitor").sign(payload).decode() for key in keys)]:
+        client = app.test_client()
+        client.set_cookie("douzhou", f"v.{value}")
+        assert client.get(ACCOUNT).status_code == 302
+        assert client.get("/login/code").headers["Location"] == "/login/"
 
 
 def test_logging_in_changes_the_id_and_forgets_the_old_one(
@@ -99,7 +136,23 @@ def test_logging_out_by_a_link_only_asks(client_for: Callable[..., FlaskClient])
     assert client.get(ACCOUNT).status_code == 200
 
 
-@pytest.mark.parametrize("value", ["", "x", "A" * 44, "../" * 20, "é" * 43, "%00" * 20, '"' * 43, "A" * 4000])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "x",
+        "v.",
+        "v.x",
+        "v.eA==.x.y",
+        "v." + "A" * 3000,
+        "A" * 44,
+        "../" * 20,
+        "é" * 43,
+        "%00" * 20,
+        '"' * 43,
+        "A" * 4000,
+    ],
+)
 def test_a_malformed_cookie_is_a_visitor(app: Flask, value: str) -> None:
     client = app.test_client()
     answer = client.get("/login/", headers={"Cookie": f"douzhou={value}"})
@@ -165,7 +218,7 @@ def test_own_sessions_are_listed_and_the_others_can_be_ended(
     here, there = app.test_client(), app.test_client()
     log_in(here, name)
     log_in(there, name)
-    assert here.get(ACCOUNT).get_data(as_text=True).count("127.0.0.1") == 2
+    assert here.get("/account/security").get_data(as_text=True).count("127.0.0.1") == 2
     assert post(here, "/account/sessions/end", ACCOUNT).status_code == 302
     assert here.get(ACCOUNT).status_code == 200
     assert there.get(ACCOUNT).status_code == 302
@@ -173,7 +226,26 @@ def test_own_sessions_are_listed_and_the_others_can_be_ended(
 
 def test_a_post_without_its_token_is_told_to_reload(client_for: Callable[..., FlaskClient]) -> None:
     client = client_for("operator")
-    answer = client.post("/account/sessions/end")
+    answer = client.post("/account/sessions/end", headers={"Referer": "http://localhost/account/security"})
+    page = answer.get_data(as_text=True)
     assert answer.status_code == 400
-    assert "页面已过期" in answer.get_data(as_text=True)
+    assert "页面已过期" in page
+    assert 'href="/account/security">' in page  # the way back
+    assert 'href="/merchantview/list/"' in page  # inside the reader's own frame
     assert csrf_token(client, "/account/password")
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36", "Chrome · Windows"),
+        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0", "Edge · Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) MicroMessenger/8.0 Safari/604.1", "微信 · iPhone"),
+        ("Mozilla/5.0 (Linux; Android 15) Chrome/140.0 Mobile Safari/537.36 Lark/7.0", "飞书 · Android"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 14) Version/18.0 Safari/605.1", "Safari · macOS"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "未知设备"),
+    ],
+)
+def test_a_device_is_named_in_two_words(agent: str, words: str) -> None:
+    assert device_words(agent) == words

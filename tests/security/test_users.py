@@ -111,3 +111,39 @@ def test_nobody_disables_or_resets_themselves(session: Session, client_for: Call
     number = found(session, "platform_admin0").id
     assert post(admin, f"/users/edit/{number}", full_name="甲", email="", roles="platform_admin").status_code == 422
     assert admin.get(f"/users/reset/{number}").status_code == 400
+
+
+def test_switching_somebody_off_may_be_taken_back_but_no_other_edit(
+    session: Session, client_for: Callable[..., FlaskClient]
+) -> None:
+    client_for("operator")
+    admin, row = client_for("platform_admin"), found(session, "operator0")
+    post(admin, f"/users/edit/{row.id}", full_name="欧文", roles="auditor")
+    page = admin.get(f"/users/tab/{row.id}/history").get_data(as_text=True)
+    [back] = set(re.findall(r'action="(/users/revert/[^"]+)"', page))
+    assert post(admin, back, "/account/").status_code == 302
+    row = found(session, "operator0")
+    assert (row.active, set(row.role_names), row.first_name) == (True, {"auditor"}, "欧文")
+
+
+def test_nobody_is_switched_off_by_taking_their_own_return_back(
+    session: Session, client_for: Callable[..., FlaskClient]
+) -> None:
+    first, second = client_for("platform_admin"), client_for("platform_admin")
+    row = found(session, "platform_admin1")
+    post(first, f"/users/edit/{row.id}", full_name="二", roles="platform_admin")
+    post(first, f"/users/edit/{row.id}", full_name="二", roles="platform_admin", active="y")
+    assert attempt(second, "platform_admin1").status_code == 302
+    newest = max(audit(session, "update"), key=lambda entry: entry.id)
+    answer = post(second, f"/users/revert/{row.id}/{newest.id}", "/account/")
+    assert answer.status_code == 302
+    assert found(session, "platform_admin1").active
+
+
+def test_a_new_users_role_is_the_usual_one_unless_another_is_chosen(
+    actors: Actors, client_for: Callable[..., FlaskClient]
+) -> None:
+    admin = client_for("platform_admin")
+    for path, role in (("/users/add", "operator"), (f"/staff/add?merchant={actors.alice.id}", "staff")):
+        page = admin.get(path).get_data(as_text=True)
+        assert re.findall(r'<option selected value="(\w+)"', page) == [role]

@@ -9,7 +9,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.models import (
@@ -31,25 +33,29 @@ from app.models import (
     VersionState,
 )
 from app.models.base import utcnow
+from app.views.base import ConsoleView
 from tests.conftest import Actors
+from tests.views.made import fill
 
 BATCH = "b" * 32
 
 
 class _Inputs(HTMLParser):
-    """The values of the first POST form's inputs, as a browser would send them untouched."""
+    """The values of the inputs of the page's first POST form, as a browser would send them untouched."""
 
     def __init__(self) -> None:
         super().__init__()
         self.values: dict[str, Any] = {}
+        self.begun = False  # the bar above the page has forms, too
         self.inside = False
         self.select = ""
         self.area = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
+        self.begun = self.begun or tag == "main"
         if tag == "form":
-            self.inside = (found.get("method") or "").lower() == "post" and not self.values
+            self.inside = self.begun and (found.get("method") or "").lower() == "post" and not self.values
         elif self.inside and tag == "input" and found.get("name"):
             if found.get("type") not in {"checkbox", "submit"} or "checked" in found:
                 self.values.setdefault(found["name"] or "", found.get("value") or "")
@@ -67,6 +73,7 @@ class _Inputs(HTMLParser):
         if tag == "select":
             self.select = ""
         if tag == "textarea":
+            self.values[self.area] = re.sub(r"^\r?\n", "", self.values[self.area])  # a browser drops the first one
             self.area = ""
 
     def handle_data(self, data: str) -> None:
@@ -90,13 +97,22 @@ def submit(client: FlaskClient, page: str, *, to: str = "", **changes: Any) -> A
 
 def visible(html: str) -> str:
     """What a reader sees of a page."""
-    html = re.sub(r"(?s)<(script|style|svg|code|pre|textarea)\b.*?</\1>", " ", html)
+    html = re.sub(r"(?s)<(script|style|svg|code|kbd|pre|textarea)\b.*?</\1>", " ", html)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 @pytest.fixture
-def full(session: Session, actors: Actors) -> Actors:
-    """At least one row of everything that a screen shows, for alice."""
+def full(app: Flask, session: Session, actors: Actors) -> Actors:
+    """At least one row of everything that a screen shows, for alice; of a screen that is new, rows made of its columns."""
+    known = _with_data(session, actors)
+    for view in app.appbuilder.baseviews:  # type: ignore[attr-defined]
+        if isinstance(view, ConsoleView) and session.scalar(select(view.datamodel.obj.id).limit(1)) is None:
+            fill(session, view.datamodel.obj.__table__, 2, actors.alice.id)
+    session.commit()
+    return known
+
+
+def _with_data(session: Session, actors: Actors) -> Actors:
     app, now = actors.alice_app, utcnow()
     app.state, app.permissions, app.authorized_at = AuthorizationState.AUTHORIZED, [2], now
     app.refresh_expires_at = now + timedelta(days=3)

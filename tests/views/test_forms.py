@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.models import Industry, Merchant, ThirdPartyApp
-from tests.conftest import Actors
+from tests.conftest import Actors, refresh
 from tests.views.conftest import submit, text_of
 
 
@@ -42,7 +42,7 @@ def test_a_merchant_is_made_with_a_sealed_phone(session: Session, operator: Flas
     ("field", "value", "words"),
     [
         ("name", "", "请填写商户名称"),
-        ("industry", "", "请填写行业"),
+        ("industry", "", "请选择行业"),
         ("industry", "99999", "所选的行业不存在"),
         ("phone", "12", "手机号格式不正确"),
         ("commission_rate", "101", "佣金比例应在 0 到 100 之间"),
@@ -59,6 +59,26 @@ def test_a_wrong_value_is_refused_beside_its_field(
     assert words in page or field == "state"
     assert "请保留这段话" in page
     assert _count(session) == 0
+
+
+def test_everything_that_is_wrong_is_said_at_once_and_what_was_typed_stays(
+    session: Session, operator: FlaskClient, actors: Actors
+) -> None:
+    wrong = {"commission_rate": "150", "phone": "12", "contact": "王女士"}
+    for page, name in (("/merchantview/add", ""), (f"/merchantview/edit/{actors.alice.id}", "x" * 80)):
+        answer = submit(operator, page, **wrong, name=name)
+        text = answer.get_data(as_text=True)
+        assert answer.status_code == 422
+        assert "佣金比例应在 0 到 100 之间" in text and "手机号格式不正确" in text
+        assert text.count('role="alert"') >= 3 and "王女士" in text and 'value="150' in text
+    refresh(session)
+    assert session.get_one(Merchant, actors.alice.id).contact == ""
+
+
+def test_two_rules_that_refuse_are_both_said(operator: FlaskClient, actors: Actors) -> None:
+    page = f"/merchantview/edit/{actors.alice.id}"
+    text = submit(operator, page, commission_rate="150", phone="12").get_data(as_text=True)
+    assert "佣金比例应在 0 到 100 之间" in text and "手机号格式不正确" in text
 
 
 def test_a_name_that_is_taken_is_refused_without_the_databases_words(

@@ -11,9 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.models import AuthorizationState, Door, MiniProgram, OperationRun, RunState
+from app.operations import Look, obstacle, operations_on
 from app.operations.perform import perform
-from tests.conftest import Actors, Launch
-from tests.views.conftest import BATCH, submit, text_of
+from tests.conftest import Actors, Launch, operate, refresh
+from tests.views.conftest import BATCH, submit, text_of, visible
 
 
 @pytest.fixture(autouse=True)
@@ -160,3 +161,96 @@ def test_a_batch_retries_only_what_failed(session: Session, full: Actors, operat
     again = _runs(session)[-1]
     assert again.batch_id != BATCH
     assert answer.headers["Location"].endswith(again.batch_id or "?")
+
+
+def _off(page: str) -> str:
+    """What a menu or page says cannot be done now."""
+    return visible(page.partition('class="menu-off"')[2].partition("</div>")[0])
+
+
+@pytest.mark.parametrize("path", ["miniprogramview/menu", "miniprogramview/show"])
+def test_what_the_state_refuses_stands_apart_with_its_reason(
+    session: Session, launch: Launch, operator: FlaskClient, path: str
+) -> None:
+    page = text_of(operator, f"/{path}/{launch.mini_program.id}")
+    for name in ("upload_code", "sync_versions"):
+        assert f"/operate/{name}?" in page
+    for name in ("submit_audit", "withdraw_audit", "release", "rollback"):
+        assert f"/operate/{name}?" not in page
+    for words in ("提交审核", "还没有可提审的版本：请先上传代码", "没有正在审核的版本", "还没有线上版本，不能回滚"):
+        assert words in _off(page)
+
+
+def test_a_row_without_authorisation_says_so_once_for_all_that_need_it(
+    session: Session, launch: Launch, operator: FlaskClient
+) -> None:
+    session.rollback()
+    launch.mini_program.state = AuthorizationState.REVOKED
+    session.commit()
+    page = text_of(operator, f"/miniprogramview/menu/{launch.mini_program.id}")
+    assert page.count("请先让商户完成授权") == 1
+    assert "/operate/recover_authorization?" in page and "上传代码" in _off(page)
+
+
+def test_words_and_truth_are_one_check(app: Flask, session: Session, launch: Launch) -> None:
+    """Whatever a menu greys out, the run refuses with the same sentence and sends nothing."""
+    row, look = launch.mini_program, Look(session, [launch.mini_program])
+    greyed = {op.name: why for op in operations_on(MiniProgram) if (why := obstacle(op, row, look))}
+    assert {"submit_audit", "withdraw_audit", "release", "rollback"} <= set(greyed)
+    for name, why in greyed.items():
+        refresh(session)
+        run = operate(app, session, name, row)
+        assert (run.state, run.message) == (RunState.FAILED, why)
+
+
+def test_a_merchants_page_follows_the_state_too(
+    app: Flask,
+    session: Session,
+    launch: Launch,
+    client_for: Callable[..., FlaskClient],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(app.config, "OWNERS_MAY_SUBMIT", True)
+    owner = client_for("owner", launch.merchant)
+    page = text_of(owner, f"/myminiprogramview/show/{launch.mini_program.id}")
+    assert "还没有可提审的版本：请先上传代码" in _off(page)
+    assert "/operate/submit_audit" not in page
+
+
+def _failed(session: Session, rows: list[MiniProgram], operation: str, kind: str) -> None:
+    session.add_all(
+        OperationRun(
+            operation=operation, subject_type="mini_program", subject_id=row.id, mini_program_id=row.id,
+            merchant_id=row.merchant_id, appid=row.appid, door=Door.BATCH, batch_id="b" * 32, params={},
+            state=RunState.FAILED, lock_key=f"mini_program:{row.id}", error_kind=kind,
+        )
+        for row in rows
+    )  # fmt: skip
+    session.commit()
+
+
+def test_a_retry_takes_only_what_can_succeed_and_says_what_to_do_with_the_rest(
+    session: Session, actors: Actors, operator: FlaskClient
+) -> None:
+    _fleet(session, actors, 4)
+    rows = list(session.scalars(select(MiniProgram).where(MiniProgram.name.like("车队%")).order_by(MiniProgram.id)))
+    _failed(session, rows[:1], "sync_app_info", "quota")
+    _failed(session, rows[1:3], "sync_app_info", "parameter")
+    rows[3].state = AuthorizationState.REVOKED
+    _failed(session, rows[3:], "sync_app_info", "system")
+    page = visible(html := text_of(operator, f"/batch/{'b' * 32}"))
+    assert "重试失败的 1 个" in page and "有 3 个对象重试也不会成功" in page
+    assert f"/operate/sync_app_info?ids={rows[1].id}" in html and "请先让商户完成授权" in page
+    answer = submit(operator, f"/batch/{'b' * 32}", to=f"/batch/{'b' * 32}/retry")
+    assert [run.subject_id for run in _runs(session) if run.state == RunState.QUEUED] == [rows[0].id]
+    assert "另外 3 个重试也不会成功" in visible(text_of(operator, answer.headers["Location"]))
+
+
+def test_a_batch_that_no_retry_can_mend_has_no_button(session: Session, actors: Actors, operator: FlaskClient) -> None:
+    _fleet(session, actors, 1)
+    row = session.scalars(select(MiniProgram).where(MiniProgram.name == "车队000")).one()
+    _failed(session, [row], "submit_audit", "state")
+    assert "重试失败" not in (page := visible(text_of(operator, f"/batch/{'b' * 32}")))
+    assert "还没有可提审的版本：请先上传代码" in page
+    submit(operator, f"/batch/{'b' * 32}", to=f"/batch/{'b' * 32}/retry")
+    assert len(_runs(session)) == 1

@@ -15,22 +15,21 @@ from sqlalchemy.orm import Session
 from app.models.user import PLATFORM_ROLES
 from app.views.base import ConsoleView, MerchantFace, PlatformView
 from tests.conftest import Actors
-from tests.views.conftest import BATCH, text_of, visible
+from tests.views.conftest import BATCH, text_of
 
 # Views that are no lists of a model, each with its reason.
 OTHERS = {
-    "DashboardView": "the first page", "UtilView": "FAB's way back", "LocaleView": "FAB's language switch",
-    "OpenApi": "FAB's API description", "SwaggerView": "FAB's API description", "MenuApi": "FAB's menu as JSON",
-    "OperateView": "confirmation", "BatchView": "progress of a batch", "ChoicesView": "options of select fields",
-    "JobView": "jobs are no rows", "LoginView": "log-in", "ProfileView": "own account", "LoginAsView": "log in as",
+    "ApiKeyView": "own API keys", "BatchView": "progress of a batch", "ChoicesView": "options of select fields",
+    "DashboardView": "the first page", "JobView": "jobs are no rows", "LocaleView": "FAB's language switch",
+    "LoginAsView": "log in as", "LoginView": "log-in", "MenuApi": "FAB's menu as JSON",
+    "NoticeSettingsView": "own rules and channels", "NoticesView": "own notifications", "OpenApi": "the API described",
+    "OperateView": "confirmation", "PaletteView": "answers of the search over everything",
+    "ProfileView": "own account", "SavedViewsView": "a list as it was kept", "SwaggerView": "the API's page",
+    "SystemView": "facts", "TasksView": "own long work", "TwoFactorView": "own second factor",
+    "UtilView": "FAB's way back",
     "SecurityApi": "REST", "OperationsApi": "REST", "MerchantApi": "REST", "MiniProgramApi": "REST",
     "VersionApi": "REST",
 }  # fmt: skip
-# Names and codes that are the field's own, in any language.
-KNOWN = re.compile(
-    r"(?i)\b(appid|appsecret|token|encodingaeskey|key|ext\.json|log_?id|json|http|api|douyin|ip|xyz|x\.y\.z|qr|id)\b"
-)
-LATIN = re.compile(r"[A-Za-z]{2,}")
 
 
 def _views(app: Flask) -> list[ConsoleView]:
@@ -53,11 +52,12 @@ def test_no_view_keeps_filters_between_requests(app: Flask) -> None:
 def test_no_screen_names_a_secret_or_hidden_column(app: Flask) -> None:
     hidden = re.compile(r"_sealed$|_hash$|^row_uid$|^row_version$|^password$")
     for view in _views(app):
-        columns = inspect(view.datamodel.obj).columns.keys()
+        mapper = inspect(view.datamodel.obj)
+        columns = {*mapper.columns.keys(), *mapper.relationships.keys()}
         named = {*view.list_columns, *view.search_columns, *view.order_columns, *view.show_columns, *view.quick_columns}
         named |= {*view.add_columns, *view.edit_columns}
         assert not [name for name in named if hidden.search(name)], view.endpoint
-        assert {*view.order_columns, *view.quick_columns} <= set(columns), view.endpoint
+        assert {*view.order_columns, *view.quick_columns} <= columns, view.endpoint
 
 
 def test_no_row_action_route_exists(app: Flask) -> None:
@@ -87,17 +87,6 @@ def test_every_list_and_page_renders_for(
             assert client.get(link).status_code == 200, link
     for page in ("/merchantview/show/1", "/miniprogramview/show/1", "/versionview/show/1"):
         text_of(client, page)
-
-
-def test_the_main_pages_are_in_chinese(app: Flask, full: Actors, client_for: Callable[..., FlaskClient]) -> None:
-    client = client_for("platform_admin")
-    ids = {"/merchantview/add", "/thirdpartyappview/add", "/authorizationview/add", "/operate/upload_code?ids=1"}
-    for page in [*_pages(app), *sorted(ids), "/miniprogramview/show/1", "/merchantview/show/1"]:
-        text = visible(text_of(client, page))
-        for name in ("platform_admin0", "platform_admin", "SubmitAudit", "package_audit", full.alice_app.appid):
-            text = text.replace(name, " ")
-        text = re.sub(r"\b(tt\w+|m_\w+|b{8}|[\w.]+@[\w.]+)\b", " ", text)
-        assert not LATIN.findall(KNOWN.sub(" ", text)), (page, LATIN.findall(KNOWN.sub(" ", text)))
 
 
 def test_a_merchant_sees_its_own_stages_and_nothing_else(full: Actors, client_for: Callable[..., FlaskClient]) -> None:
@@ -131,10 +120,9 @@ def test_an_open_link_shows_its_code_and_no_foreign_host(full: Actors, operator:
     assert not re.findall(r'(?:src|href)="(?:https?:)?//(?!open\.douyin\.com)', page)
 
 
-def test_scripts_carry_the_nonce_or_are_files_of_ours(full: Actors, operator: FlaskClient) -> None:
+def test_scripts_are_files_of_ours(full: Actors, operator: FlaskClient) -> None:
     for page in ("/", "/miniprogramview/list/", "/merchantview/add"):
         for tag in re.findall(r"<script[^>]*>", text_of(operator, page)):
-            assert 'nonce="' in tag
             assert 'src="/static/' in tag
 
 

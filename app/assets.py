@@ -1,0 +1,176 @@
+"""Static files: addresses that carry their content's hash, answered before Flask, compressed, for browsers to keep.
+
+Names are relative to app/static. Some files are made by the program (the scripts' words): `generate` registers them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import mimetypes
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from flask import Flask, g, has_app_context
+
+from app.headers import fixed_headers
+
+log = logging.getLogger(__name__)
+FOLDER = Path(__file__).resolve().parent / "static"
+PREFIX = "/static/"
+NAME = re.compile(r"[\w][\w.-]*(?:/[\w][\w.-]*)*", re.ASCII)
+COMPRESSED = frozenset({".css", ".js", ".svg", ".txt"})
+ENCODINGS = (("br", ".br"), ("gzip", ".gz"))  # in the order of preference
+FOREVER = "public, max-age=31536000, immutable"
+SOON = "public, max-age=0, must-revalidate"
+TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
+         ".txt": "text/plain; charset=utf-8"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file in memory, by its encodings; "" is the plain one."""
+
+    name: str
+    mark: tuple[int, int]  # its time and size on disk when it was read
+    version: str
+    bodies: dict[str, bytes] = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"{PREFIX}{self.name}?v={self.version}"
+
+    @property
+    def type(self) -> str:
+        kind = Path(self.name).suffix
+        return TYPES.get(kind) or mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+
+
+LOOK_EVERY = 1.0  # seconds between two looks at the disk for one address; pages name a dozen
+_held: dict[str, Asset] = {}
+_addresses: dict[str, tuple[float, str]] = {}
+_made: dict[str, Asset] = {}
+
+
+def asset(name: str) -> str:
+    """The address of a static file, which changes with its content. A page asks dozens of times, the disk once."""
+    held = g.setdefault("assets", {}) if has_app_context() else {}
+    if name not in held:
+        held[name] = _address(name)
+    return str(held[name])
+
+
+def _address(name: str) -> str:
+    now = time.monotonic()
+    looked, known = _addresses.get(name, (0.0, ""))
+    if known and now - looked < LOOK_EVERY:
+        return known
+    found = find(name)
+    if found is None:
+        log.warning("no static file %s", name)  # the page without it is better than no page
+        return PREFIX + name
+    _addresses[name] = (now, found.url)
+    return found.url
+
+
+def generate(name: str, text: str) -> None:
+    """Serve a text that the program made under a static name."""
+    _made[name] = _prepared(name, (0, 0), text.encode(), {})
+    _addresses.pop(name, None)
+
+
+def find(name: str) -> Asset | None:
+    """A file by its name; read again when it has changed on disk."""
+    if name in _made:
+        return _made[name]
+    try:
+        seen = (FOLDER / name).stat()
+    except (OSError, ValueError):
+        return None
+    mark = (seen.st_mtime_ns, seen.st_size)
+    held = _held.get(name)
+    if held is not None and held.mark == mark:
+        return held
+    if not _servable(name):
+        return None
+    _held[name] = _read(name, mark)
+    return _held[name]
+
+
+@cache
+def _servable(name: str) -> bool:
+    path = FOLDER / name
+    packed = path.suffix in {ending for _, ending in ENCODINGS}
+    return bool(NAME.fullmatch(name)) and not packed and path.is_file() and FOLDER in path.resolve().parents
+
+
+def _read(name: str, mark: tuple[int, int]) -> Asset:
+    path = FOLDER / name
+    packed = {}
+    for encoding, ending in ENCODINGS:
+        other = path.with_name(path.name + ending)
+        if other.is_file():
+            packed[encoding] = other.read_bytes()
+    return _prepared(name, mark, path.read_bytes(), packed)
+
+
+def _prepared(name: str, mark: tuple[int, int], body: bytes, packed: dict[str, bytes]) -> Asset:
+    if Path(name).suffix in COMPRESSED and "gzip" not in packed:
+        packed["gzip"] = gzip.compress(body, 9, mtime=0)
+    version = hashlib.sha256(body).hexdigest()[:12]
+    smaller = {encoding: data for encoding, data in packed.items() if len(data) < len(body)}
+    return Asset(name, mark, version, {"": body, **smaller})
+
+
+class StaticFiles:
+    """WSGI: answers /static/ itself. Such a request opens no session and no database."""
+
+    def __init__(self, below: Any, headers: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        self.below = below
+        self.headers = headers
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ.get("PATH_INFO", "")
+        if not path.startswith(PREFIX) or environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return self.below(environ, start_response)
+        found = find(unquote(path[len(PREFIX) :]))
+        return self._answer(found, environ, start_response) if found else self._absent(start_response)
+
+    def _absent(self, start_response: Any) -> list[bytes]:
+        """Not Flask's page: its own route would serve what is not meant to be (compressed copies, FAB's files)."""
+        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8"), *self.headers()])
+        return ["没有找到\n".encode()]
+
+    def _answer(self, found: Asset, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        accepted = environ.get("HTTP_ACCEPT_ENCODING", "")
+        encoding = next((name for name, _ in ENCODINGS if name in found.bodies and name in accepted), "")
+        tag = f'"{found.version}{"-" if encoding else ""}{encoding}"'
+        asked = parse_qs(environ.get("QUERY_STRING", "")).get("v")
+        headers = [
+            ("Cache-Control", FOREVER if asked == [found.version] else SOON),
+            ("ETag", tag),
+            ("Vary", "Accept-Encoding"),
+            *self.headers(),
+        ]
+        if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
+            start_response("304 Not Modified", headers)
+            return []
+        body = found.bodies[encoding]
+        headers += [("Content-Type", found.type), ("Content-Length", str(len(body)))]
+        if encoding:
+            headers.append(("Content-Encoding", encoding))
+        start_response("200 OK", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def init_app(app: Flask) -> None:
+    """`asset` in templates, and the files before everything else."""
+    app.jinja_env.globals["asset"] = asset
+    app.wsgi_app = StaticFiles(app.wsgi_app, lambda: fixed_headers(app))  # type: ignore[method-assign]

@@ -1,0 +1,154 @@
+"""One POST to an address that a person entered: to a public host only, over TLS, ten seconds in all, no redirects.
+
+The host is resolved once and that answer is both checked and connected to, so a name that resolves differently a
+moment later (DNS rebinding) leads nowhere else. The certificate is still checked against the name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import certifi
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
+
+from app.douyin.deadline import POOLS, deadline, remaining
+from app.errors import Refused
+
+SECONDS = 10.0
+MOST = 16 * 1024  # bytes of an answer that are read
+LONGEST = 1000  # characters of an address
+CA_FILE = certifi.where()
+# Not known as private to the library: addresses that carry another one, old and reserved ranges, a cloud's service.
+_INSIDE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10", "100::/64", "3fff::/20",
+        "192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32",
+    )
+)  # fmt: skip
+
+
+class Undelivered(Exception):
+    """A message that did not arrive; `lasting`: a retry cannot help. `str()` is a Chinese sentence without secrets."""
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: the HTTP status and the beginning of the body."""
+
+    status: int
+    text: str
+
+
+def check_address(address: str, *, local: bool = False) -> SplitResult:
+    """The parts of an address that may be sent to, resolved once for a try. Refused says what is wrong.
+
+    `local` (demo and tests) also allows this machine, and there plain HTTP.
+    """
+    parts = _parts(address, local=local)
+    try:
+        _resolve(parts, local=local)
+    except Undelivered as problem:
+        raise Refused(str(problem), field="url") from None
+    return parts
+
+
+def post(address: str, body: bytes, headers: Mapping[str, str], *, local: bool = False) -> Answer:
+    """Send it; any status is an answer. Undelivered: nothing came back in time, or it may not be sent there."""
+    try:
+        parts = _parts(address, local=local)
+    except Refused as refused:
+        raise Undelivered(refused.message, lasting=True) from None
+    token = deadline.set(time.monotonic() + SECONDS)
+    try:
+        return _send(parts, _resolve(parts, local=local), body, headers)
+    except TimeoutError:
+        raise Undelivered(f"{SECONDS:.0f} 秒内没有应答") from None
+    except (HTTPError, OSError, ValueError) as problem:
+        raise Undelivered(_words(problem)) from None
+    finally:
+        deadline.reset(token)
+
+
+def _parts(address: str, *, local: bool) -> SplitResult:
+    if len(address) > LONGEST or any(ord(letter) <= 32 or letter == "\\" or ord(letter) > 126 for letter in address):
+        raise Refused("地址应为不含空格和中文的网址", field="url")
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise Refused("地址不是有效的网址", field="url") from None
+    plain = parts.scheme == "http" and local and host in {"127.0.0.1", "localhost", "::1"}
+    if (parts.scheme != "https" and not plain) or not host:
+        raise Refused("地址应以 https:// 开头", field="url")
+    if parts.username is not None or parts.password is not None:
+        raise Refused("地址中不能包含用户名和密码", field="url")
+    return parts
+
+
+def _resolve(parts: SplitResult, *, local: bool) -> list[tuple[str, int]]:
+    """(number, port) of every address of the host; refused when one of them is not public."""
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Undelivered("域名无法解析，请检查地址") from None
+    places = [(str(item[4][0]), int(item[4][1])) for item in found]
+    if not places or any(not _allowed(number, local=local) for number, _ in places):
+        raise Undelivered("地址指向内部网络，不能使用", lasting=True)
+    return places
+
+
+def _allowed(number: str, *, local: bool) -> bool:
+    try:
+        address = ipaddress.ip_address(number.partition("%")[0])
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return local
+    inside = any(address in network for network in _INSIDE if network.version == address.version)
+    return address.is_global and not address.is_multicast and not address.is_reserved and not inside
+
+
+def _send(parts: SplitResult, places: list[tuple[str, int]], body: bytes, headers: Mapping[str, str]) -> Answer:
+    number, port = places[0]
+    options: dict[str, Any] = {}
+    if parts.scheme == "https":
+        name = parts.hostname
+        options = {"server_hostname": name, "assert_hostname": name, "cert_reqs": "CERT_REQUIRED", "ca_certs": CA_FILE}
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    with POOLS[parts.scheme](number, port, **options) as pool:
+        answer = pool.urlopen(
+            "POST", target, body=body, headers={"Host": parts.netloc, "User-Agent": "douzhou", **headers},
+            redirect=False, retries=False, assert_same_host=False, preload_content=False,
+            timeout=Timeout(connect=remaining(), read=remaining()),
+        )  # fmt: skip
+        try:
+            return Answer(answer.status, answer.read(MOST, decode_content=False).decode("utf-8", "replace"))
+        finally:
+            answer.close()
+
+
+def _words(problem: Exception) -> str:
+    """The kind of failure in words; the library's own text names the address."""
+    name = type(getattr(problem, "reason", None) or problem).__name__
+    if "SSL" in name or "Certificate" in name:
+        return "对方的 HTTPS 证书无效"
+    if "Timeout" in name:
+        return f"{SECONDS:.0f} 秒内没有应答"
+    return f"连接不上对方服务器（{name}）"
+
+
+__all__ = ["Answer", "Undelivered", "check_address", "post"]

@@ -1,0 +1,256 @@
+"""The rows of one file into one table: what a row says, which row it means, what becomes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm import Session, selectinload
+
+from app.database import reading
+from app.errors import Refused
+from app.operations.transfer.columns import Column, ImportSpec
+from app.redaction import redact
+
+Line = tuple[int, list[str]]  # the row's number as a spreadsheet shows it, its cells
+Change = list[str]  # a column's label, the value before, the value after
+# How many rows of each outcome are kept to be shown; their numbers are counted whatever they are.
+SHOWN = {"updated": 100, "created": 50, "same": 10, "skipped": 10}
+
+
+@dataclass
+class Wish:
+    """One row of the file that was understood: which row it means and what it says of it."""
+
+    line: int
+    cells: list[str]
+    mark: Any
+    values: dict[str, Any]
+
+
+@dataclass
+class Taken:
+    """What became of some rows: how many of each outcome, some of each to be shown, and those refused."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    shown: list[list[Any]] = field(default_factory=list)  # outcome, line, name, changes
+    refused: list[tuple[int, str, str, list[str]]] = field(default_factory=list)  # line, columns, reason, cells
+
+    def refuse(self, line: int, label: str, reason: str, cells: list[str]) -> None:
+        self.refused.append((line, label, reason, cells))
+
+    def note(self, outcome: str, line: int, name: str, changes: list[Change]) -> None:
+        self.counts[outcome] += 1
+        if self.counts[outcome] <= SHOWN[outcome]:
+            self.shown.append([outcome, line, name, changes])
+
+    def add(self, other: Taken) -> None:
+        self.counts += other.counts
+        self.shown += other.shown
+        self.refused += other.refused
+
+
+class Held:
+    """The rows that a chunk may mean: by the mark that the console gave them, else by their key."""
+
+    def __init__(self, session: Session, spec: ImportSpec, wishes: Sequence[Wish]) -> None:
+        self.spec = spec
+        marks = [wish.mark for wish in wishes if wish.mark is not None]
+        keys = [wish.values[spec.key] for wish in wishes if spec.key in wish.values]
+        self.by_mark = {getattr(row, spec.mark): row for row in _rows(session, spec, spec.mark, marks)}
+        self.by_key = {folded(getattr(row, spec.key)): row for row in _rows(session, spec, spec.key, keys)}
+
+    def row_of(self, wish: Wish) -> Any:
+        """The row that is meant, None for a new one. Refused for a mark of none, and for a key that another has."""
+        key = wish.values.get(self.spec.key)
+        named = None if key is None else self.by_key.get(folded(key))
+        if wish.mark is None:
+            return named
+        row, label = self.by_mark.get(wish.mark), self.spec.column(self.spec.mark).label
+        if row is None:
+            raise Refused(f"{label}「{wish.mark}」不存在：新增的行请留空这一列", field=self.spec.mark)
+        if named is not None and named is not row:
+            raise Refused(f"{self.spec.key_column.label}「{key}」已被另一行使用", field=self.spec.key)
+        return row
+
+    def renamed(self, before: Any, row: Any) -> None:
+        """A key is another's to take once its row has given it up."""
+        if before is not None:
+            self.by_key.pop(folded(before), None)
+        self.by_key[folded(getattr(row, self.spec.key))] = row
+
+
+def _rows(session: Session, spec: ImportSpec, name: str, values: Sequence[Any]) -> Sequence[Any]:
+    if not values:
+        return ()
+    related = [selectinload(getattr(spec.model, column.name)) for column in spec.columns if column.related]
+    found = select(spec.model).where(getattr(spec.model, name).in_(values)).options(*related)
+    return session.scalars(found).all()
+
+
+class Importer:
+    """The rows of one file into one table."""
+
+    def __init__(self, session: Session, spec: ImportSpec, places: dict[str, int], *, mode: str, dry: bool) -> None:
+        self.session, self.spec, self.mode, self.dry = session, spec, mode, dry
+        self.columns = [(column, places[column.name]) for column in spec.columns if column.name in places]
+        self.seen: dict[tuple[str, str], int] = {}
+        self.meant: dict[Any, int] = {}  # a row's number, and the line that was the first to mean it
+        self.related: dict[str, dict[str, int]] = {column.name: {} for column, _ in self.columns if column.related}
+
+    def pass_over(self, lines: Sequence[Line]) -> None:
+        """Lines that an earlier attempt committed: only what they are known by is remembered."""
+        known = [(column, place) for column, place in self.columns if column.name in {self.spec.key, self.spec.mark}]
+        for number, cells in lines:
+            for column, place in known:
+                if text := cell_at(cells, place):
+                    self.seen.setdefault((column.name, folded(text)), number)
+
+    def take(self, lines: Sequence[Line]) -> Taken:
+        """One chunk."""
+        taken = Taken()
+        with reading():
+            self._find_related(lines)
+            self.session.rollback()  # no lock is held while the rows are read
+        wishes = [wish for line in lines if (wish := self._read(*line, taken)) is not None]
+        with reading(enabled=self.dry), self.session.no_autoflush:
+            taken.add(self._store(wishes))
+            if self.dry:
+                self.session.rollback()
+        return taken
+
+    # What a row says.
+
+    def _find_related(self, lines: Sequence[Line]) -> None:
+        for column, place in self.columns:
+            if column.related is None:
+                continue
+            model, name = column.related
+            known = self.related[column.name]
+            texts = {cell_at(cells, place) for _, cells in lines} - known.keys() - {""}
+            attribute = getattr(model, name)
+            found = self.session.execute(select(attribute, model.id).where(attribute.in_(texts)))  # type: ignore[attr-defined]
+            known.update({text: key for text, key in found})  # noqa: C416  (a Result is no mapping)
+
+    def _read(self, number: int, cells: list[str], taken: Taken) -> Wish | None:
+        values: dict[str, Any] = {}
+        wrong: list[tuple[str, str]] = []
+        for column, place in self.columns:
+            try:
+                if text := cell_at(cells, place):
+                    values[column.name] = self._value(column, text)
+                    if column.name in {self.spec.key, self.spec.mark}:
+                        self._only_once(column, str(values[column.name]), number)
+            except Refused as refused:
+                wrong.append((column.label, refused.message))
+        if not wrong and self.spec.key not in values and self.spec.mark not in values:
+            wrong.append((self.spec.key_column.label, f"请填写{self.spec.key_column.label}"))
+        if wrong:
+            taken.refuse(number, "、".join(label for label, _ in wrong), "；".join(text for _, text in wrong), cells)
+            return None
+        return Wish(number, cells, values.pop(self.spec.mark, None), values)
+
+    def _only_once(self, column: Column, text: str, number: int) -> None:
+        earlier = self.seen.setdefault((column.name, folded(text)), number)
+        if earlier != number:
+            raise Refused(f"与第 {earlier} 行重复：同一文件里只能出现一次")
+
+    def _value(self, column: Column, text: str) -> Any:
+        if column.related is None:
+            return column.parse(text)
+        key = self.related[column.name].get(text)
+        if key is None:
+            raise Refused(f"{column.label}「{text[:30]}」不存在：请先新建，或改为已有的名称")
+        return key
+
+    # What becomes of it.
+
+    def _store(self, wishes: Sequence[Wish]) -> Taken:
+        """All at once; where the database refuses, one by one, so that one bad row does not stop the others."""
+        if not wishes:
+            return Taken()
+        try:
+            if self.dry:
+                return self._apply(wishes)
+            with self.session.begin_nested():
+                taken = self._apply(wishes)
+                self.session.flush()
+        except (IntegrityError, DataError):
+            taken = Taken()
+            if len(wishes) > 1:
+                for wish in wishes:
+                    taken.add(self._store([wish]))
+            else:
+                label = self.spec.key_column.label
+                taken.refuse(wishes[0].line, label, "与已有记录重复，或数值超出范围", wishes[0].cells)
+        return taken
+
+    def _apply(self, wishes: Sequence[Wish]) -> Taken:
+        taken, held = Taken(), Held(self.session, self.spec, wishes)
+        for wish in wishes:
+            row = None
+            try:
+                row = self._first_to_mean(held.row_of(wish), wish.line)
+                before = getattr(row, self.spec.key, None)
+                outcome, name, changes = self._one(wish, row)
+            except Refused as refused:
+                if row is not None:
+                    self.session.expire(row)
+                label = self.spec.column(refused.field).label if refused.field else ""
+                taken.refuse(wish.line, label, refused.message, wish.cells)
+            else:
+                taken.note(outcome, wish.line, redact(name), changes)
+                if outcome == "updated":
+                    held.renamed(before, row)
+        return taken
+
+    def _first_to_mean(self, row: Any, line: int) -> Any:
+        """The row. Refused where an earlier line meant it too, one by its mark and the other by its key."""
+        if row is not None and (earlier := self.meant.setdefault(row.id, line)) != line:
+            raise Refused(f"与第 {earlier} 行是同一条记录：同一文件里只能出现一次", field=self.spec.key)
+        return row
+
+    def _one(self, wish: Wish, row: Any) -> tuple[str, str, list[Change]]:
+        """What becomes of one row, what it is called, and what changes in it."""
+        name = str(wish.values.get(self.spec.key) or getattr(row, self.spec.key))
+        if self.mode == ("update" if row is None else "add"):
+            return "skipped", name, []
+        if row is not None:
+            name = str(getattr(row, self.spec.key))
+            changes = self._put(wish, row)
+            self.spec.check(row)
+            return "updated" if changes else "same", name, changes
+        row = self.spec.model()
+        for column in self.spec.columns:
+            if column.required and column.name not in wish.values:
+                raise Refused(f"新增时请填写{column.label}", field=column.name)
+        self._put(wish, row)
+        self.spec.check(row)
+        if not self.dry:
+            self.session.add(row)
+        return "created", name, []
+
+    def _put(self, wish: Wish, row: Any) -> list[Change]:
+        """Set what the file says and the row has not; what that changed, as a person may see it."""
+        changes = []
+        for column, place in self.columns:
+            if column.name not in wish.values:
+                continue
+            before = column.shown(row)
+            if column.put(row, wish.values[column.name]):
+                after = cell_at(wish.cells, place) if column.related else column.shown(row)
+                changes.append([column.label, redact(before), redact(after)])
+        return changes
+
+
+def cell_at(cells: Sequence[str], place: int) -> str:
+    return cells[place] if place < len(cells) else ""
+
+
+def folded(key: Any) -> str:
+    """What a key is compared by: two that differ in their case only are one in some databases."""
+    return str(key).casefold()

@@ -1,0 +1,178 @@
+"""Logging in: the password, then a code where the second factor is on; and proving oneself again (step-up).
+
+Between the two steps a browser is nobody: its server-side session holds only whose password was right, for a few
+minutes. Attempts at either step count together; nothing about a device or an address spares anyone a step.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Response, current_app, g, request, session
+from itsdangerous import BadSignature, URLSafeSerializer
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from app import passwords, throttle, twofactor, websession
+from app.models.audit import record
+from app.models.base import utcnow
+from app.models.user import ConsoleUser
+from app.operations import Actor
+from app.secrets import keyring
+from app.security import WEB, login_session, may_enter, prove, sign_in
+
+HALF_LIFE = timedelta(minutes=5)
+HALF = "half"  # where the session keeps whose password was right
+DEVICE_COOKIE = "douzhou_device"
+DEVICE_LIFE = timedelta(days=180)
+LONGEST_NAME = 128
+
+
+class CodeNeeded(Exception):
+    """The password was right and the user's second factor is on: a code is needed too."""
+
+    def __init__(self, user: ConsoleUser) -> None:
+        super().__init__()
+        self.user = user
+
+
+def by_password(user_name: str, password: str, *, code: str | None = None) -> ConsoleUser | None:
+    """The user, or None alike for an unknown name, a wrong password or code, and a user who may not enter.
+
+    Raises TooManyAttempts after too many failures of the user or of the address; CodeNeeded when no code was given
+    where one is needed.
+    """
+    name = user_name.strip().replace("\0", "").encode(errors="replace").decode()[:LONGEST_NAME]
+    with login_session() as own:
+        attempt = throttle.begin(own, name, _address(), device=_device_of(name))
+        user = _found(own, ConsoleUser.username.in_({name, name.lower()}))
+        own.commit()  # no transaction is open while the hash is worked out
+        if user is not None and user.username not in {name, name.lower()}:
+            user = None  # MariaDB finds `admin` under `ádmin` too, and each spelling would have its own count
+        right = passwords.matches(password, user.password if user else None)
+        if user is None or not right or not may_enter(user):
+            _failed(own, user)
+            return None
+        if twofactor.is_on(own, user.id):
+            if code is None:
+                own.commit()
+                own.expunge_all()
+                raise CodeNeeded(user)
+            if not twofactor.check(own, user, code):
+                _failed(own, user)
+                return None
+        return _welcome(own, user, attempt)
+
+
+def begin_half(user: ConsoleUser, target: str) -> None:
+    """Remember, under a new session id, whose password was right; a code must follow."""
+    locale = session.get("locale")
+    session.clear()
+    if locale:
+        session["locale"] = locale
+    until = utcnow() + HALF_LIFE
+    session[HALF] = {"id": user.id, "gen": user.credential_generation, "until": until.isoformat(), "next": target}
+    websession.renew()
+
+
+def half() -> dict[str, Any] | None:
+    """Whose code is awaited: `id`, `gen`, `until` and `next`; None when nobody's is, or no longer."""
+    held: dict[str, Any] | None = session.get(HALF)
+    if held is None or datetime.fromisoformat(held["until"]) <= utcnow():
+        session.pop(HALF, None)
+        return None
+    return held
+
+
+def by_code(code: str) -> ConsoleUser | None:
+    """The user whose code was awaited; None for a wrong code. Raises TooManyAttempts, with the password's count."""
+    held = half()
+    if held is None:
+        return None
+    with login_session() as own:
+        user = _found(own, ConsoleUser.id == held["id"])
+        if user is None or not may_enter(user) or user.credential_generation != held["gen"]:
+            session.pop(HALF, None)
+            return None
+        attempt = throttle.begin(own, user.username, _address(), device=_device_of(user.username))
+        if not twofactor.check(own, user, code):
+            _failed(own, user)
+            return None
+        return _welcome(own, user, attempt)
+
+
+def enter(user: ConsoleUser, answer: Response, *, second: bool = False) -> Response:
+    """Begin the user's browser session; the browser is remembered as one that this user has used."""
+    sign_in(user, second=second)
+    mark = _serializer().dumps({"name": _name_mark(user.username), "device": secrets.token_urlsafe(9)})
+    answer.set_cookie(
+        DEVICE_COOKIE, str(mark), max_age=int(DEVICE_LIFE.total_seconds()), path="/login/", httponly=True,
+        secure=bool(current_app.config["SESSION_COOKIE_SECURE"]), samesite="Lax",
+    )  # fmt: skip
+    return answer
+
+
+def prove_again(orm: Session, user: ConsoleUser, password: str, code: str) -> bool:
+    """Password, and code where the second factor is on, once more. Commits. Raises TooManyAttempts."""
+    attempt = throttle.begin(orm, f"change:{user.username}", _address())
+    if not passwords.matches(password, user.password):
+        return False
+    if twofactor.is_on(orm, user.id) and not twofactor.check(orm, user, code):
+        orm.commit()
+        return False
+    throttle.forgive(orm, attempt)
+    orm.commit()
+    prove()
+    return True
+
+
+def _found(own: Session, *conditions: Any) -> ConsoleUser | None:
+    statement = select(ConsoleUser).where(*conditions)
+    return (
+        own.scalars(statement.options(joinedload(ConsoleUser.roles), joinedload(ConsoleUser.merchant))).unique().first()
+    )
+
+
+def _failed(own: Session, user: ConsoleUser | None) -> None:
+    # The typed name of an unknown user is not kept: it is now and then a password.
+    record(own, "login_failed", subject=user)
+    if user is not None:
+        user.fail_login_count = (user.fail_login_count or 0) + 1
+    own.commit()
+
+
+def _welcome(own: Session, user: ConsoleUser, attempt: throttle.Attempt) -> ConsoleUser:
+    throttle.forgive(own, attempt)
+    own.info["actor"] = Actor(user.id, user.username, _address()).info(WEB)
+    record(own, "login", subject=user)
+    user.last_login = utcnow().replace(tzinfo=None)  # FAB's column is naive; kept in UTC
+    user.login_count = (user.login_count or 0) + 1
+    user.fail_login_count = 0
+    own.commit()
+    g.token_generation = user.credential_generation
+    own.expunge_all()
+    return user
+
+
+def _address() -> str:
+    return (request.remote_addr or "")[:64]
+
+
+def _serializer() -> URLSafeSerializer:
+    return URLSafeSerializer(current_app.secret_key or "", salt="device")
+
+
+def _name_mark(name: str) -> str:
+    return keyring().fingerprint(f"device:{name.strip().lower()}")[:24]
+
+
+def _device_of(name: str) -> str:
+    """The mark of a browser that has logged in under this name before; empty for any other."""
+    try:
+        held = _serializer().loads(request.cookies.get(DEVICE_COOKIE, ""))
+    except BadSignature:
+        return ""
+    same = isinstance(held, dict) and held.get("name") == _name_mark(name)
+    return str(held["device"])[:32] if same else ""

@@ -1,0 +1,303 @@
+"""Exports and imports of a list: declared on its view, the same for every view."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from flask import abort, current_app, flash, redirect, request, send_file, url_for
+from flask_appbuilder import ModelView, expose, has_access
+from flask_appbuilder.security.decorators import permission_name
+from flask_wtf import FlaskForm
+from flask_wtf.file import FileField, FileRequired
+from sqlalchemy import JSON
+from wtforms import RadioField
+
+from app import storage
+from app.database import reading
+from app.errors import Refused
+from app.extensions import db
+from app.i18n import say
+from app.jobs import tasks
+from app.models import Task, TaskKind, TaskState
+from app.models.audit import record
+from app.operations.transfer import export as exports
+from app.operations.transfer import import_
+from app.operations.transfer.columns import ImportSpec, matched
+from app.operations.transfer.files import FORMATS, LARGEST, TYPES
+from app.operations.transfer.queue import UNFINISHED, new_task
+from app.operations.transfer.specs import SPECS
+from app.redaction import redact
+from app.security import current_actor, principal
+from app.views.bulk import ticked_keys
+from app.views.forms import attach, options
+from app.views.interface import parse_key
+from app.views.shell import many
+from app.views.words import word
+
+DIRECT_ROWS = 5000
+MOST_ROWS = 1_000_000  # of one export
+LONGEST_SAID = 1000  # of the ticked rows' numbers in the audit log
+AT_ONCE_BYTES = 100_000  # a file up to this size is checked while its reader waits
+_PLACES = frozenset({"page", "psize", "size", "cols", "csrf_token"})  # arguments that narrow nothing
+# What no file may hold, whatever a view declares.
+_HIDDEN = re.compile(r".*_sealed|.*_hash(es)?|row_uid|password|secret|.*token|aes_key|unique_key|.*_key")
+
+
+def text_of(value: Any, words: Mapping[Any, str] | None = None) -> Any:
+    """A value as a file holds it: states in words, rows by name; numbers and times as they are."""
+    if words is not None and value is not None:
+        return words.get(value, str(value))
+    if isinstance(value, StrEnum):
+        return word(value)
+    if value is None or isinstance(value, str | int | float | list | tuple) or hasattr(value, "isoformat"):
+        return value
+    return str(value)
+
+
+class TransferPages(ModelView):
+    """Mixin of ConsoleView: 导出 and 导入. `export_columns` is an allow-list; `exported`: the list's."""
+
+    include_route_methods: Any = None
+    exported: ClassVar[bool] = False
+    export_columns: ClassVar[list[str]] = []
+    export_cells: ClassVar[dict[str, Callable[[Any], Any]]] = {}  # columns that are worked out, from their row
+    imported: ClassVar[str] = ""  # the name of an import specification (app/operations/transfer/specs.py)
+
+    def __init__(self, **kwargs: Any) -> None:
+        parts = ["export"] if self.exported or self.export_columns else []
+        if self.imported:
+            parts += ["import_page", "import_upload", "import_template", "import_task", "import_state", "import_start"]
+        if self.include_route_methods is not None:
+            self.include_route_methods = frozenset({*self.include_route_methods, *parts})
+        super().__init__(**kwargs)
+        if "export" in parts:
+            exports.SPECS[type(self).__name__] = self._export_spec()
+
+    # Out.
+
+    def exported_names(self) -> list[str]:
+        """The columns of an export, in order."""
+        return [*self.export_columns] or [name for name in self.list_columns if self._plain(name)]
+
+    def _plain(self, name: str) -> bool:
+        if name in self.export_cells:
+            return True
+        if self.datamodel.is_relation(name) if name in self.datamodel.list_properties else False:
+            return bool(self.datamodel.is_relation_many_to_one(name))
+        column = self.datamodel.list_columns.get(name)
+        return column is not None and not isinstance(column.type, JSON) and not _is_hidden(self.datamodel.obj, name)
+
+    def _export_spec(self) -> exports.ExportSpec:
+        for name in self.exported_names():
+            if not self._plain(name):
+                raise TypeError(f"{type(self).__name__} may not export {name}")
+        return exports.ExportSpec(
+            self.datamodel.obj,
+            str(self.list_title or self.noun),
+            [exports.Column(name, self._head_of(name), self._reader(name)) for name in self.exported_names()],
+            lambda: self.datamodel._whole,
+        )
+
+    def _head_of(self, name: str) -> str:
+        return str(self.label_columns.get(name, name))
+
+    def _reader(self, name: str) -> Callable[[Any], Any]:
+        made = self.export_cells.get(name)
+        if made is not None:
+            return lambda row: text_of(made(row))
+        return lambda row: text_of(getattr(row, name), self.choices.get(name))
+
+    @expose("/export", methods=["POST"])
+    @has_access
+    def export(self) -> Any:
+        """The list as it is filtered and ordered now, or its ticked rows: at once when it is short, else as a
+        background task."""
+        kind = request.form.get("format", "csv")
+        if kind not in FORMATS:
+            raise Refused("请选择 CSV 或 Excel 格式")
+        spec = exports.spec_of(self.endpoint)
+        with reading():
+            keys = self.datamodel.keys(self._wanted(), *self._order(), most=MOST_ROWS + 1)
+            db.session.rollback()  # a search through a great table holds no lock
+        if len(keys) > MOST_ROWS:
+            raise Refused(f"符合条件的记录超过 {MOST_ROWS:,} 行，一次最多导出这么多：请先缩小筛选范围")
+        record(
+            db.session(), "export", view=self.endpoint, format=kind, rows=len(keys),
+            filters=self._said_filters(),
+        )  # fmt: skip
+        if len(keys) > DIRECT_ROWS:
+            return self._export_later(spec, kind, keys)
+        db.session.commit()
+        with reading():
+            made = exports.write_file(db.session(), spec, kind, keys)
+        return send_file(
+            made, mimetype=TYPES[kind], as_attachment=True, download_name=exports.file_name(spec.title, kind)
+        )
+
+    def _wanted(self) -> Any:
+        """The conditions of an export: the ticked rows, else the list's own."""
+        return self.among(ticked_keys(request.form)) if request.form.get("ids") else self.active_filters()
+
+    def _said_filters(self) -> dict[str, str]:
+        """What narrowed an export, for the audit log."""
+        if request.form.get("ids"):
+            return {"ids": request.form["ids"][:LONGEST_SAID]}
+        return {name: value for name, value in request.args.items() if value and name not in _PLACES}
+
+    def _export_later(self, spec: exports.ExportSpec, kind: str, keys: Any) -> Any:
+        new_task(
+            db.session(), TaskKind.EXPORT, actor=current_actor(), view=self.endpoint,
+            title=f"导出{spec.title}（{FORMATS[kind]}）", params={"format": kind}, total=len(keys),
+            input_key=exports.keep_keys(keys), output_name=exports.file_name(spec.title, kind),
+        )  # fmt: skip
+        flash(f"{len(keys)} 行正在后台导出：完成后可在右上角的任务中下载", "info")
+        query = request.query_string.decode()
+        return redirect(url_for(f"{self.endpoint}.list") + (f"?{query}" if query else ""))
+
+    # In.
+
+    def may_import(self) -> bool:
+        """Whether this list takes imports and the reader may make one."""
+        held = "can_import" in self.base_permissions
+        return bool(held and self.appbuilder.sm.has_access("can_import", self.class_permission_name))
+
+    def _import_title(self) -> Any:
+        return say(f"导入{many(self.noun)}")
+
+    def import_spec(self) -> ImportSpec:
+        return SPECS[self.imported]
+
+    @expose("/import", methods=["GET"])
+    @has_access
+    @permission_name("import")
+    def import_page(self) -> Any:
+        return self._import_form(upload_form()())
+
+    @expose("/import", methods=["POST"])
+    @has_access
+    @permission_name("import")
+    def import_upload(self) -> Any:
+        """Take a file, look whether it can be imported at all, and begin its dry run."""
+        form = upload_form()()
+        if not form.validate():
+            return self._import_form(form), 422
+        upload = form.file.data
+        name = (upload.filename or "").rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
+        name = redact(re.sub(r"[^\w.()（）-]", "_", name)[-100:])  # it is kept in the clear
+        content = upload.stream.read(LARGEST + 1)
+        try:
+            looked = import_.look(self.import_spec(), name, content)
+        except Refused as refused:
+            attach(form, refused.message, "file")
+            return self._import_form(form), 422
+        task = new_task(
+            db.session(), TaskKind.IMPORT, actor=current_actor(), view=self.endpoint, title=f"导入{self.noun}",
+            params={"spec": self.imported, "kind": looked.kind, "mode": form.mode.data, "dry": True},
+            total=looked.total, input_name=name, input_hash=looked.digest,
+            input_key=storage.put_sealed("uploads", content),
+        )  # fmt: skip
+        self._now_if_small(task, len(content))
+        return redirect(url_for(f"{self.endpoint}.import_task", pk=task.id))
+
+    def _now_if_small(self, task: Task, size: int) -> None:
+        if size <= AT_ONCE_BYTES:
+            tasks.perform(current_app._get_current_object(), task.id)  # type: ignore[attr-defined]
+
+    @expose("/import/template/<kind>", methods=["GET"])
+    @has_access
+    @permission_name("import")
+    def import_template(self, kind: str) -> Any:
+        if kind not in FORMATS:
+            abort(404)
+        made = import_.template(self.import_spec(), kind)
+        return send_file(made, TYPES[kind], as_attachment=True, download_name=f"{self.noun}导入模板.{kind}")
+
+    @expose("/import/<pk>", methods=["GET"])
+    @has_access
+    @permission_name("import")
+    def import_task(self, pk: str) -> Any:
+        """The file's first rows, and how far its check or import is."""
+        task = self._own_import(pk)
+        heads, lines = import_.first_lines(task) if task.input_key else ([], [])
+        lines = [(number, [redact(cell) for cell in cells]) for number, cells in lines]
+        spec = self.import_spec()
+        places = matched(spec, heads) if heads else {}
+        labels = {place: spec.column(name).label for name, place in places.items()}
+        exported = exports.SPECS.get(self.endpoint)
+        left, unknown = import_.unread(heads, places, [column.label for column in exported.columns] if exported else [])
+        return self.render_template(
+            "console/transfer/import_task.html", view=self, task=task, title=self._import_title(), heads=heads,
+            lines=lines, labels=labels, left=left, unknown=unknown, reason=import_.REASON, **self._import_state(task),
+        )  # fmt: skip
+
+    @expose("/import/<pk>/state", methods=["GET"])
+    @has_access
+    @permission_name("import")
+    def import_state(self, pk: str) -> Any:
+        """The part of the page that changes."""
+        task = self._own_import(pk)
+        return self.render_template(
+            "console/transfer/import_state.html", view=self, task=task, **self._import_state(task)
+        )
+
+    @expose("/import/<pk>", methods=["POST"])
+    @has_access
+    @permission_name("import")
+    def import_start(self, pk: str) -> Any:
+        task = self._own_import(pk)
+        try:
+            import_.start(db.session(), task)
+        except Refused as refused:
+            flash(refused.message, "warning")
+        else:
+            self._now_if_small(task, (task.total or 0) * 100)
+        return redirect(url_for(f"{self.endpoint}.import_task", pk=pk))
+
+    def _own_import(self, pk: str) -> Task:
+        """An import into this list that the reader began; 404 alike for another's and none."""
+        key, known = parse_key(pk), principal()
+        task: Task | None = db.session.get(Task, key, populate_existing=True) if key is not None else None
+        mine = task is not None and known is not None and task.user_id == known.user.id
+        if task is None or not mine or task.kind != TaskKind.IMPORT or task.view != self.endpoint:
+            abort(404)
+        return task
+
+    def _import_form(self, form: FlaskForm) -> str:
+        page: str = self.render_template(
+            "console/transfer/import.html", view=self, form=form, spec=self.import_spec(), title=self._import_title(),
+            back=self.get_redirect(), formats=FORMATS, allowed=import_.allowed, needed=import_.needed,
+            many=many,
+        )  # fmt: skip
+        return page
+
+    def _import_state(self, task: Task) -> dict[str, Any]:
+        dry = bool(task.params.get("dry"))
+        counts = task.params.get("counts") or {}
+        return {
+            "dry": dry, "counts": counts, "errors": task.params.get("errors") or [],
+            "rows": [] if task.state in UNFINISHED else [row for row in task.params.get("rows") or [] if len(row) == 4],
+            "worded": {column.label for column in self.import_spec().columns if column.values},
+            "mode": import_.MODES.get(task.params.get("mode", ""), ""),
+            "before": import_.imported_before(db.session(), self.endpoint, task.input_hash, task.id) if dry else None,
+            "ready": dry and task.state == TaskState.SUCCEEDED,
+            "writes": counts.get("created", 0) + counts.get("updated", 0),
+        }  # fmt: skip
+
+
+def _is_hidden(model: type[Any], name: str) -> bool:
+    return name in getattr(model, "__sealed__", ()) or (name != "key" and bool(_HIDDEN.fullmatch(name)))
+
+
+def upload_form() -> type[FlaskForm]:
+    """A file and what is to become of rows that exist."""
+    members = {
+        "file": FileField(
+            "文件", validators=[FileRequired("请选择文件")], render_kw={"accept": ".csv,.xlsx"},
+            description=f"CSV 或 Excel（.xlsx），最大 {LARGEST >> 20} MB",
+        ),
+        "mode": RadioField("已有的记录", choices=options(import_.MODES.items()), default="both"),
+    }  # fmt: skip
+    return type("UploadForm", (FlaskForm,), members)

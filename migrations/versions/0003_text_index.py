@@ -1,0 +1,31 @@
+"""The index of the text that lists search, filled with the rows that are there."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from app import textindex
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+INDEXES = (
+    ("merchant", ("name", "contact", "key")),
+    ("mini_program", ("name", "appid", "subject_name")),
+    ("version", ("number", "description", "reason")),
+    ("template", ("version", "template_id", "description")),
+    ("ab_user", ("username", "first_name")),
+)
+
+
+def upgrade() -> None:
+    for table, columns in INDEXES:
+        textindex.build(op.get_bind(), table, columns)
+
+
+def downgrade() -> None:
+    for table, _columns in INDEXES:
+        textindex.drop(op.get_bind(), table)
+    textindex.forget(op.get_bind())

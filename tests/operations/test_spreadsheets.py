@@ -1,0 +1,238 @@
+"""Spreadsheets: nothing in them runs, no digit is lost, nothing harmful is unpacked; and where files are kept."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tracemalloc
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import openpyxl
+import pytest
+from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app import storage
+from app.errors import Refused
+from app.operations.transfer import files, values
+
+FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
+
+
+# Values.
+
+
+@given(st.text())
+def test_no_text_is_a_formula_in_a_file(text: str) -> None:
+    cell = values.for_csv(text)
+    assert not cell or cell[0] not in FORMULA_STARTS
+    assert not cell.strip() or cell.strip()[0] not in FORMULA_STARTS
+
+
+@given(st.sampled_from(FORMULA_STARTS), st.sampled_from(["", " ", "\u3000", "\u200b", "\ufeff", "\t"]), st.text())
+def test_a_formula_stays_none_however_it_is_dressed(start: str, blank: str, rest: str) -> None:
+    for text in (start + rest, blank + start + rest):
+        cell = str(values.plain(text))
+        assert cell == "" or cell.startswith("'") or not values.runs(cell)
+
+
+@given(st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp", "Cf", "Cn")), max_size=50))
+def test_what_was_neutralised_comes_back_as_it_was(text: str) -> None:
+    assert values.restored(values.neutral(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (None, ""), (True, "是"), (False, "否"), (12, 12), (7301234567890123456, "7301234567890123456"), (5.5, 5.5),
+        ("=1+1", "'=1+1"), ("  @SUM(A1)", "'  @SUM(A1)"), ("+8613800138000", "'+8613800138000"), ("普通", "普通"),
+        (["甲", "乙"], "甲、乙"), ("a\x00b\x0bc", "abc"),
+    ],
+)  # fmt: skip
+def test_a_value_as_a_cell(value: Any, cell: Any) -> None:
+    assert values.plain(value) == cell
+
+
+def test_times_are_shanghais_and_long_numbers_keep_their_digits() -> None:
+    from datetime import UTC, datetime
+
+    assert values.plain(datetime(2025, 3, 1, 16, 30, tzinfo=UTC)) == "2025-03-02 00:30:00"
+    assert values.for_csv("7301234567890123456") == "7301234567890123456\t"
+    assert values.for_csv("0012") == "0012\t"
+    assert values.from_cell("7301234567890123456\t") == "7301234567890123456"
+
+
+# Files.
+
+
+def csv_of(*rows: Sequence[Any], encoding: str = "utf-8") -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode(encoding)
+
+
+def xlsx_of(*rows: Sequence[Any]) -> bytes:
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(list(row))
+    made = io.BytesIO()
+    book.save(made)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_what_is_written_is_read_again(kind: str) -> None:
+    made = io.BytesIO()
+    out = files.writer(kind, made, ["名称", "=头"], "商户/列表")
+    out.row(["爱丽丝花店", "=cmd|'/c calc'!A1"])
+    out.row([7301234567890123456, "0012"])
+    out.close()
+    rows = list(files.rows_of(kind, made.getvalue()))
+    assert rows == [["名称", "=头"], ["爱丽丝花店", "=cmd|'/c calc'!A1"], ["7301234567890123456", "0012"]]
+
+
+def test_an_excel_file_holds_no_formula() -> None:
+    made = io.BytesIO()
+    out = files.writer("xlsx", made, ["名称"])
+    out.row(["=HYPERLINK(1)"])
+    out.close()
+    sheet = openpyxl.load_workbook(io.BytesIO(made.getvalue())).active
+    assert sheet["A2"].data_type == "s" and sheet["A2"].value == "'=HYPERLINK(1)"
+
+
+def test_a_csv_file_opens_in_chinese() -> None:
+    made = io.BytesIO()
+    out = files.writer("csv", made, ["名称"])
+    out.close()
+    assert made.getvalue().startswith(b"\xef\xbb\xbf")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+def test_every_encoding_of_chinese_spreadsheets_is_read(encoding: str) -> None:
+    content = csv_of(["商户名称", "行业"], ["𠮷野家", "餐饮"], encoding=encoding)
+    assert list(files.rows_of("csv", content)) == [["商户名称", "行业"], ["𠮷野家", "餐饮"]]
+
+
+def test_bytes_in_no_encoding_are_refused() -> None:
+    with pytest.raises(Refused, match="编码"):
+        list(files.rows_of("csv", b"\xff\xff\x80\x00abc"))
+
+
+def test_a_file_is_what_it_is_and_not_what_it_is_called() -> None:
+    assert files.kind_of("a.csv", xlsx_of(["x"])) == "xlsx"
+    assert files.kind_of("a.xlsx", b"name\nx") == "csv"
+    for name, content in (
+        ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"0" * 20),
+        ("b.csv", b" \n"),
+        ("c.csv", b"x" * (files.LARGEST + 1)),
+    ):
+        with pytest.raises(Refused):
+            files.kind_of(name, content)
+
+
+def bomb(size: int, entry: str = "xl/worksheets/sheet1.xml") -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+        archive.writestr(entry, b"0" * size)
+    return made.getvalue()
+
+
+def test_a_zip_bomb_is_refused_by_its_directory() -> None:
+    content = bomb(300 * 1024 * 1024)
+    assert len(content) < 1024 * 1024
+    tracemalloc.start()
+    with pytest.raises(Refused, match="解压后过大"):
+        list(files.rows_of("xlsx", content))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * 1024 * 1024
+
+
+def test_a_directory_that_lies_is_refused() -> None:
+    content = bytearray(bomb(4 * 1024 * 1024))
+    directory = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 4)
+    content[directory + 24 : directory + 28] = (1000).to_bytes(4, "little")
+    with pytest.raises(Refused):
+        list(files.rows_of("xlsx", bytes(content)))
+
+
+def test_too_many_entries_are_refused() -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for number in range(files.MOST_ENTRIES + 1):
+            archive.writestr(f"xl/{number}.xml", "")
+    with pytest.raises(Refused):
+        files.check_archive(made.getvalue())
+
+
+@pytest.mark.parametrize("cell", ["XFD1", "A1048576"])
+def test_one_cell_far_away_does_not_lay_out_a_sheet_up_to_it(cell: str) -> None:
+    book = openpyxl.Workbook()
+    book.active["A1"] = "名称"
+    book.active[cell] = "x"
+    made = io.BytesIO()
+    book.save(made)
+    with pytest.raises(Refused, match="工作表超过"):
+        list(files.rows_of("xlsx", made.getvalue()))
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04" + b"\x00" * 50, b"PK\x03\x04", bomb(10, "a.xml")])
+def test_a_damaged_excel_file_is_refused_with_a_sentence(content: bytes) -> None:
+    with pytest.raises(Refused):
+        list(files.rows_of("xlsx", content))
+
+
+def test_rows_and_columns_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_ROWS", 3)
+    with pytest.raises(Refused, match="行"):
+        list(files.rows_of("csv", csv_of(*[["x"]] * 5)))
+    with pytest.raises(Refused, match="列"):
+        list(files.rows_of("csv", csv_of(["x"] * 61)))
+
+
+# Storage.
+
+
+def test_kept_files_come_back_and_go(app: Flask) -> None:
+    with app.app_context():
+        key = storage.put("exports", "csv", io.BytesIO(b"abc"))
+        assert storage.read(key) == b"abc"
+        storage.delete(key)
+        storage.delete(key)
+        with pytest.raises(FileNotFoundError):
+            storage.read(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../etc/passwd",
+        "exports/../../x.csv",
+        "/etc/passwd",
+        "exports/aa/x.csv",
+        "",
+        "exports/aa/" + "a" * 32 + ".csv/..",
+    ],
+)
+def test_a_name_from_outside_is_no_key(app: Flask, key: str) -> None:
+    with app.app_context(), pytest.raises(ValueError):
+        storage.open_file(key)
+
+
+def test_the_local_folder_keeps_files_too(app: Flask, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(app.config, "STORAGE_URL", f"file://{tmp_path}/kept")
+    with app.app_context():
+        key = storage.put("exports", "csv", io.BytesIO(b"abc"))
+        assert (tmp_path / "kept" / key).read_bytes() == b"abc"
+        assert storage.read(key) == b"abc"
+
+
+def test_uploads_are_encrypted_where_they_lie(app: Flask) -> None:
+    with app.app_context():
+        key = storage.put_sealed("uploads", b"13800138000")
+        assert b"13800138000" not in storage.read(key)
+        assert storage.read_sealed(key) == b"13800138000"

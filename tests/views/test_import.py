@@ -1,0 +1,229 @@
+"""Imports: the template, the file's first look, the check that writes nothing, the import, the failed rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
+
+from app.jobs import tasks
+from app.models import AuditEntry, Merchant, Task, TaskState
+from app.operations.transfer import files
+from app.views import transfer
+from tests.conftest import Actors, csrf_token, refresh
+from tests.operations.test_spreadsheets import bomb, csv_of, xlsx_of
+from tests.views.conftest import text_of, visible
+
+PAGE = "/merchantview/import"
+HEADS = ["商户名称", "行业", "手机号"]
+GOOD = csv_of(HEADS, ["新店一", "餐饮", "13800138001"], ["新店二", "餐饮", ""])
+
+
+def upload(client: FlaskClient, content: bytes, name: str = "商户.csv", mode: str = "both", page: str = PAGE) -> Any:
+    token = csrf_token(client, page)
+    data = {"csrf_token": token, "mode": mode, "file": (io.BytesIO(content), name)}
+    return client.post(page, data=data, content_type="multipart/form-data")
+
+
+def checked(client: FlaskClient, content: bytes, **more: str) -> str:
+    """Upload a file that can be imported; gives the address of its import."""
+    answer = upload(client, content, **more)
+    assert answer.status_code == 302, visible(answer.get_data(as_text=True))
+    return str(answer.headers["Location"])
+
+
+def started(client: FlaskClient, address: str) -> str:
+    """Press 开始导入; the page after it."""
+    answer = client.post(address, data={"csrf_token": csrf_token(client, address)}, follow_redirects=True)
+    return visible(answer.get_data(as_text=True))
+
+
+def names(session: Session) -> set[str]:
+    refresh(session)
+    return set(session.scalars(sa.select(Merchant.name)))
+
+
+def test_a_phone_number_in_a_files_name_is_masked(session: Session, operator: FlaskClient, actors: Actors) -> None:
+    page = text_of(operator, checked(operator, GOOD, name="王女士13800138009.csv"))
+    assert "王女士138****8009.csv" in page and "13800138009" not in page
+    refresh(session)
+    assert session.scalar(sa.select(Task.input_name)) == "王女士138****8009.csv"
+
+
+def test_a_file_is_checked_shown_and_then_imported(session: Session, operator: FlaskClient, actors: Actors) -> None:
+    address = checked(operator, GOOD)
+    page = visible(text_of(operator, address))
+    assert "2 将新增" in page and "开始导入 2 行" in page and "新店一" in page
+    assert "新店一" not in names(session)
+    assert "2 已新增" in started(operator, address)
+    assert {"新店一", "新店二"} <= names(session)
+    row = session.scalars(sa.select(Merchant).where(Merchant.name == "新店一")).one()
+    assert row.phone == "13800138001" and row.phone_masked == "138****8001"
+
+
+def test_an_import_and_its_rows_are_in_the_audit_log(session: Session, operator: FlaskClient, actors: Actors) -> None:
+    started(operator, checked(operator, GOOD))
+    refresh(session)
+    entry = session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "import")).one()
+    assert entry.after["rows"] == 2 and entry.after["file"] == "商户.csv"
+    made = session.scalars(sa.select(AuditEntry).where(AuditEntry.subject_name.startswith("新店"))).all()
+    assert len(made) == 2 and {item.actor_name for item in made} == {entry.actor_name}
+
+
+def test_wrong_rows_are_named_and_come_back_as_a_file(session: Session, operator: FlaskClient, actors: Actors) -> None:
+    content = csv_of(HEADS, ["新店", "餐饮", ""], ["坏店", "没有", "12"])
+    address = checked(operator, content)
+    page = text_of(operator, address)
+    assert "行业「没有」不存在" in page and "手机号格式不正确" in page and "跳过有错误的行，" in page
+    link = re.findall(r'href="(/tasks/\d+/download)"', page)[0]
+    rows = list(csv.reader(io.StringIO(operator.get(link).get_data().decode("utf-8-sig"))))
+    assert rows[0] == [*HEADS, "失败原因"] and rows[1][0] == "坏店"
+    assert "1 已新增" in started(operator, address)
+    assert "坏店" not in names(session)
+
+
+def test_an_excel_file_gives_its_failed_rows_in_excel(operator: FlaskClient, actors: Actors) -> None:
+    address = checked(operator, xlsx_of(HEADS, ["坏店", "没有", 13800138000]), name="a.xlsx")
+    link = re.findall(r'href="(/tasks/\d+/download)"', text_of(operator, address))[0]
+    rows = list(files.rows_of("xlsx", operator.get(link).get_data()))
+    assert rows[1][:3] == ["坏店", "没有", "13800138000"]
+
+
+def test_the_same_file_again_says_so_and_changes_nothing(
+    session: Session, operator: FlaskClient, actors: Actors
+) -> None:
+    started(operator, checked(operator, GOOD))
+    refresh(session)
+    entries = session.scalar(sa.select(sa.func.count()).select_from(AuditEntry))
+    page = visible(text_of(operator, checked(operator, GOOD)))
+    assert "导入过" in page and "没有需要写入的变化" in page and "开始导入" not in page
+    refresh(session)
+    assert session.scalar(sa.select(sa.func.count()).select_from(AuditEntry)) == entries
+
+
+def test_an_import_is_begun_once(session: Session, operator: FlaskClient, actors: Actors) -> None:
+    address = checked(operator, GOOD)
+    started(operator, address)
+    assert "已经开始或已结束" in started(operator, address)
+    assert len(names(session)) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        (b"", "a.csv", "文件是空的"),
+        (csv_of(["行业"], ["餐饮"]), "a.csv", "缺少表头「商户名称」"),
+        (csv_of(["商户名称", "名称"], ["甲", "乙"]), "a.csv", "重复"),
+        (csv_of(["商户名称"]), "a.csv", "没有数据"),
+        (bomb(300 * 1024 * 1024), "a.xlsx", "解压后过大"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a.xls", "另存为 .xlsx"),
+        (b"\xff\xff\x81", "a.csv", "编码"),
+    ],
+    ids=["empty", "no key", "double head", "no rows", "bomb", "xls", "encoding"],
+)
+def test_a_file_that_cannot_be_imported_is_refused_beside_its_field(
+    session: Session, operator: FlaskClient, actors: Actors, content: bytes, name: str, words: str
+) -> None:
+    answer = upload(operator, content, name)
+    assert answer.status_code == 422 and words in visible(answer.get_data(as_text=True))
+    refresh(session)
+    assert session.scalars(sa.select(Task)).first() is None
+
+
+def test_a_form_without_a_file_asks_for_one(operator: FlaskClient, actors: Actors) -> None:
+    answer = operator.post(PAGE, data={"csrf_token": csrf_token(operator, PAGE), "mode": "both"})
+    assert answer.status_code == 422 and "请选择文件" in answer.get_data(as_text=True)
+
+
+def test_a_file_of_the_largest_size_is_not_taken_whole(operator: FlaskClient, actors: Actors) -> None:
+    answer = upload(operator, b"x" * (files.LARGEST + 10))
+    assert answer.status_code == 422 and "超过 10 MB" in answer.get_data(as_text=True)
+
+
+def test_gb18030_from_chinese_excel_is_read(session: Session, operator: FlaskClient, actors: Actors) -> None:
+    started(operator, checked(operator, csv_of(HEADS[:2], ["𠮷野家", "餐饮"], encoding="gb18030")))
+    assert "𠮷野家" in names(session)
+
+
+def test_columns_nobody_knows_are_named(operator: FlaskClient, actors: Actors) -> None:
+    page = visible(text_of(operator, checked(operator, csv_of([*HEADS[:2], "颜色"], ["甲", "餐饮", "红"]))))
+    assert "不认识这些列，不导入：颜色" in page
+
+
+def test_nothing_of_a_file_is_run_on_its_page(operator: FlaskClient, actors: Actors) -> None:
+    evil = '"><script>alert(1)</script>'
+    page = text_of(
+        operator, checked(operator, csv_of(["商户名称", evil], [evil, evil]), name="<script>alert(1)<_script>.csv")
+    )
+    assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_the_template_can_be_sent_as_it_is(operator: FlaskClient, actors: Actors, kind: str) -> None:
+    answer = operator.get(f"{PAGE}/template/{kind}")
+    assert answer.status_code == 200 and "attachment" in answer.headers["Content-Disposition"]
+    page = visible(text_of(operator, checked(operator, answer.get_data(), name=f"模板.{kind}")))
+    assert "1 将更新" in page  # the example is the one of the form, whose name is alice's
+    assert operator.get(f"{PAGE}/template/exe").status_code == 404
+
+
+def test_a_great_file_is_checked_by_a_worker(
+    app: Flask, session: Session, operator: FlaskClient, actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "AT_ONCE_BYTES", 0)
+    address = checked(operator, GOOD)
+    key = int(address.rsplit("/", 1)[-1])
+    page = text_of(operator, address)
+    assert 'hx-trigger="every 1s"' in page and "正在校验" in page
+    assert tasks.perform(app, key)
+    state = text_of(operator, f"{address}/state")
+    assert "hx-trigger" not in state and "将新增" in state
+    operator.post(address, data={"csrf_token": csrf_token(operator, address)})
+    assert "新店一" not in names(session)
+    assert tasks.perform(app, key)
+    assert "新店一" in names(session)
+    assert session.get_one(Task, key).input_key == ""  # what was sent is not kept
+
+
+def test_an_import_is_its_owners(client_for: Callable[..., FlaskClient], operator: FlaskClient, actors: Actors) -> None:
+    address = checked(operator, GOOD)
+    for other in (client_for("operator"), client_for("platform_admin")):
+        token = csrf_token(other, "/logout/")
+        for answer in (
+            other.get(address), other.get(f"{address}/state"), other.post(address, data={"csrf_token": token}),
+        ):  # fmt: skip
+            assert answer.status_code == 404
+    assert operator.get("/industryview/import/" + address.rsplit("/", 1)[-1]).status_code == 404
+
+
+@pytest.mark.parametrize("role", ["auditor", "owner", "staff"])
+def test_whoever_may_not_write_may_not_import(
+    client_for: Callable[..., FlaskClient], actors: Actors, role: str
+) -> None:
+    client = client_for(role, actors.alice if role != "auditor" else None)
+    token = csrf_token(client, "/logout/")
+    assert client.get(PAGE).status_code == 403
+    data = {"csrf_token": token, "file": (io.BytesIO(GOOD), "a.csv")}
+    assert client.post(PAGE, data=data, content_type="multipart/form-data").status_code == 403
+    assert "导入" not in visible(client.get("/merchantview/list/").get_data(as_text=True))
+
+
+def test_the_list_offers_both(operator: FlaskClient, actors: Actors) -> None:
+    page = text_of(operator, "/merchantview/list/?q=花店")
+    assert f'href="{PAGE}"' in page and "/merchantview/export?q=" in page
+
+
+def test_industries_are_imported_too(session: Session, operator: FlaskClient, actors: Actors) -> None:
+    content = csv_of(["行业名称", "排序"], ["宠物", "5"])
+    address = checked(operator, content, page="/industryview/import")
+    assert "1 已新增" in started(operator, address)
+    refresh(session)
+    assert session.scalars(sa.select(Task)).one().state == TaskState.SUCCEEDED
