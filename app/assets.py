@@ -124,7 +124,7 @@ def _read(name: str, mark: tuple[int, int]) -> Asset:
 def _prepared(name: str, mark: tuple[int, int], body: bytes, packed: dict[str, bytes]) -> Asset:
     if Path(name).suffix in COMPRESSED and "gzip" not in packed:
         packed["gzip"] = gzip.compress(body, 9, mtime=0)
-    version = hashlib.sha256(body).hexdigest()[:12]
+    version = hashlib.sha256(body).hexdigest()[:8]
     smaller = {encoding: data for encoding, data in packed.items() if len(data) < len(body)}
     return Asset(name, mark, version, {"": body, **smaller})
 

@@ -51,5 +51,7 @@ def _settings(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    # A text index (FTS5) in a statement that is the first to see another's change of the schema: "no such table".
+    connection.connection.cursor().execute("SELECT 1 FROM sqlite_master LIMIT 0").close()
     # Reading first and writing later in one deferred transaction fails when another wrote in between.
     connection.exec_driver_sql("BEGIN" if _reading.get() else "BEGIN IMMEDIATE")

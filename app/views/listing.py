@@ -182,8 +182,8 @@ class ListPages(Conditions, InlineCells, BulkPages, ModelView):
     def _rows(self, rows: Any, names: Names, attributes: Names, spare: Names) -> Markup:
         """The rows in one piece of HTML: a template would take longer than the query to put two hundred cells
         together. What only a script can use, the box to tick and the buttons of a row, lists.js puts into the cells
-        that are left for it."""
-        before = "".join(f'<td class="{name}"></td>' for name in spare)
+        that are left for it. End tags of cells and rows may be left out, and are: a kilobyte."""
+        before = "".join(f'<td class="{name}">' for name in spare)
         show = f"{self.endpoint}.show" if self.may("show") else ""
         columns = [(name, f"<td{marks}>", self._is_long(name)) for name, marks in zip(names, attributes, strict=True)]
         made = []
@@ -196,8 +196,8 @@ class ListPages(Conditions, InlineCells, BulkPages, ModelView):
                     value = _clipped(value)
                 if leading:
                     value, leading = _leading(leading, row, value), ""
-                made += (tag, "" if value is cells.DASH else value if type(value) is Markup else escape(value), "</td>")
-            made.append('<td class="acts"></td></tr>')
+                made += (tag, "" if value is cells.DASH else value if type(value) is Markup else escape(value))
+            made.append('<td class="acts">')
         return cells.html("".join(made))
 
     def _is_long(self, name: str) -> bool:

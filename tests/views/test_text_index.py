@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from app import textindex
-from app.database import writing
+from app.database import prepare, reading, writing
 from app.extensions import db
 from app.models import Industry, Merchant, MiniProgram, Template, ThirdPartyApp, Version
 from app.tenancy import ScopeError, app_scope, merchant_scope
@@ -241,3 +242,28 @@ def test_a_broken_index_is_noticed_and_made_again(app: Flask, session: Session) 
     assert found(session, Merchant, "墨菲斯") == [key]
     change(session, session.get_one(Merchant, key), name="崔妮蒂")
     assert found(session, Merchant, "崔妮蒂") == [key]
+
+
+def test_another_process_may_change_the_schema_before_this_one_deletes(tmp_path: Path) -> None:
+    """SQLite, whatever the other tests run on: a row of a table that others refer to, among indexed ones."""
+    url = f"sqlite:///{tmp_path / 'two.db'}"
+    here, there = sa.create_engine(url), sa.create_engine(url)
+    for engine in (here, there):
+        prepare(engine)
+    kind = textindex.KINDS["sqlite"]
+    with there.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE shop (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.exec_driver_sql("CREATE TABLE app (id INTEGER PRIMARY KEY, name TEXT, shop REFERENCES shop (id))")
+        for table in ("shop", "app"):
+            for made in kind.make(table, f"search_{table}", lambda row: kind.whole(row, ["name"]), ["name"]):
+                connection.exec_driver_sql(made)
+        connection.exec_driver_sql("INSERT INTO shop (name) VALUES ('花店'), ('面馆')")
+    with here.begin() as connection:
+        connection.exec_driver_sql("SELECT name FROM shop")
+    with there.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE other (id INTEGER PRIMARY KEY)")
+    with reading(), here.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM shop WHERE id = 1")
+        assert connection.exec_driver_sql("SELECT name FROM shop").scalars().all() == ["面馆"]
+    here.dispose()
+    there.dispose()
