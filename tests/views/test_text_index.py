@@ -253,7 +253,9 @@ def test_another_process_may_change_the_schema_before_this_one_deletes(tmp_path:
     kind = textindex.KINDS["sqlite"]
     with there.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE shop (id INTEGER PRIMARY KEY, name TEXT)")
-        connection.exec_driver_sql("CREATE TABLE app (id INTEGER PRIMARY KEY, name TEXT, shop REFERENCES shop (id))")
+        connection.exec_driver_sql(
+            "CREATE TABLE app (id INTEGER PRIMARY KEY, name TEXT, shop REFERENCES shop (id) ON DELETE CASCADE)"
+        )
         for table in ("shop", "app"):
             for made in kind.make(table, f"search_{table}", lambda row: kind.whole(row, ["name"]), ["name"]):
                 connection.exec_driver_sql(made)
