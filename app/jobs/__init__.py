@@ -75,7 +75,8 @@ def run_job(app: Flask, job_id: str, *, slot: str | None = None, actor: str = ""
     if run_id is None:
         return None
     try:
-        outcome, result = "ok", job.body(app)
+        result = job.body(app)
+        outcome = "partly" if isinstance(result, sync.Partly) else "ok"
     except Exception as fault:  # noqa: BLE001  (the job runner's boundary: the next slot must still run)
         log.warning("job_failed", job=job_id, trace=redact(traceback.format_exc()))
         outcome, result = "failed", redact(f"{type(fault).__name__}: {fault}")

@@ -22,6 +22,10 @@ VERSIONS_AGE = timedelta(hours=24)
 INFO_AGE = timedelta(hours=24)
 
 
+class Partly(str):
+    """A job's result that tells of failures among what it did."""
+
+
 def _each(app: Flask, ids: Iterable[int], work: Callable[[Flask, int], str]) -> str:
     """Do it for every id, a few at once; a sentence with the counts."""
     counts = {"ok": 0, "failed": 0}
@@ -38,7 +42,8 @@ def _each(app: Flask, ids: Iterable[int], work: Callable[[Flask, int], str]) -> 
         for failure in pool.map(one, ids):
             counts["failed" if failure else "ok"] += 1
             first = first or failure
-    return f"成功 {counts['ok']}，失败 {counts['failed']}" + (f"（{first}）" if first else "")
+    words = f"成功 {counts['ok']}，失败 {counts['failed']}"
+    return Partly(f"{words}（{first}）") if first else words
 
 
 def _ids(app: Flask, *conditions: object) -> list[int]:
@@ -62,7 +67,7 @@ def info(app: Flask) -> str:
     """Basic information about once a day, and the list of authorised apps against ours."""
     stale = or_(MiniProgram.info_at.is_(None), MiniProgram.info_at < utcnow() - INFO_AGE)
     done = _each(app, _ids(app, stale), profile.sync)
-    return f"{done}；授权：{onboarding.check_authorizations(app)}"
+    return type(done)(f"{done}；授权：{onboarding.check_authorizations(app)}")
 
 
 def templates(app: Flask) -> str:

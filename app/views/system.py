@@ -120,9 +120,10 @@ class JobView(BaseView):
         db.session.commit()  # before the job, which writes in sessions of its own
         done = jobs.run_now(app, job_id, current_actor().name)
         title = jobs.SCHEDULE[job_id].title
-        failed = done is None or done.outcome != "ok"
+        failed = done is None or done.outcome == "failed"
+        tone = "danger" if failed else "warning" if done and done.outcome == "partly" else "success"
         words = f"「{title}」{'执行失败' if failed else '已执行'}：{done.result if done else ''}"
-        flash(words, "danger" if failed else "success")
+        flash(words, tone)
         return redirect(url_for("JobView.list"))
 
 

@@ -76,6 +76,21 @@ def test_the_poll_brings_the_verdict(app: Flask, session: Session, sandbox: Sand
     assert row.poll_at is None
 
 
+def test_a_job_that_failed_for_some_says_so(
+    app: Flask, session: Session, sandbox: SandboxServer, launch: Launch
+) -> None:
+    change(session, launch.mini_program, poll_at=utcnow())
+    sandbox.post("settings", drop_before_next=9, drop_path="version")
+    run = run_now(app, "sync_audits", "测试")
+    assert run is not None
+    assert (run.outcome, run.result[:9]) == ("partly", "成功 0，失败 1")
+    sandbox.post("settings", drop_before_next=0, drop_path="")
+    change(session, launch.mini_program, poll_at=utcnow())
+    again = run_now(app, "sync_audits", "测试")
+    assert again is not None
+    assert (again.outcome, again.result) == ("ok", "成功 1，失败 0")
+
+
 def test_the_dispatcher_works_what_is_queued_and_is_woken(app: Flask, session: Session, launch: Launch) -> None:
     dispatcher = dispatch.Dispatcher(app)
     dispatcher.start()
