@@ -317,9 +317,9 @@ def _newest(session: Session, table: str, columns: Sequence[str], wanted: str) -
     sought = names if plain else [f"lower({name})" for name in names]
     held, values = " OR ".join(f"instr({name}, :wanted)" for name in sought), {"wanted": _folded(wanted)}
     rows = f"SELECT id, {', '.join(names)} FROM {quote(table)} ORDER BY id DESC LIMIT"
-    if (session.scalar(text(f"SELECT count(*) FROM ({rows} {SAMPLE}) WHERE {held}"), values) or 0) < COMMON:
-        return []
-    found = text(f"SELECT id FROM ({rows} {MOST * SAMPLE // COMMON}) WHERE {held} LIMIT {MOST}")
+    common = f"(SELECT count(*) FROM ({rows} {SAMPLE}) WHERE {held}) >= {COMMON}"
+    many = f"LIMIT CASE WHEN {common} THEN {MOST} ELSE 0 END"  # decided before the first row
+    found = text(f"SELECT id FROM ({rows} {MOST * SAMPLE // COMMON}) WHERE {held} {many}")
     keys = list(session.execute(found, values).scalars().all())
     return keys if len(keys) == MOST else []
 

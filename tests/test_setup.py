@@ -6,10 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask_migrate import downgrade, upgrade
 
+from app import create_app
+from app.extensions import db
+from app.models import MiniProgram, ThirdPartyApp
+from app.models.base import UtcDateTime, utcnow
 from tests.conftest import ROOT, new_database, test_environment
 
 
@@ -44,3 +50,40 @@ def test_a_wrong_setting_ends_with_one_sentence(env: dict[str, str]) -> None:
     output, _ = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "SECRET_KEY" in output and "Traceback" not in output
+
+
+def test_an_older_database_learns_who_lacks_a_permission_and_may_go_back(env: dict[str, str]) -> None:
+    app = create_app({**env, "TESTING": "1"})
+    held = {1: [1, 2, 3], 2: [1], 3: [], 4: [2, 1]}
+    with app.app_context():
+        upgrade(revision="0001")
+        with db.engine.begin() as connection:
+            add(connection, ThirdPartyApp, id=1, appid="tt1")
+            for key, sets in held.items():
+                add(connection, MiniProgram, id=key, appid=f"tt{key}", third_party_app_id=1, permissions=sets)
+        for _ in range(2):
+            upgrade()
+            with db.engine.connect() as connection:
+                lacking = sa.select(MiniProgram.id).where(MiniProgram.lacking).order_by(MiniProgram.id)
+                assert connection.execute(lacking).scalars().all() == [2, 3]
+            downgrade(revision="0001")
+        db.engine.dispose()
+
+
+def add(connection: sa.Connection, model: type[Any], **values: Any) -> None:
+    """A row as an older version wrote it, with something in every column that must have it."""
+    columns = {column.name: column for column in model.__table__.columns if column.name != "lacking"}
+    for name, column in columns.items():
+        if not column.nullable and name not in values:
+            values[name] = _some(column)
+    table = sa.table(model.__tablename__, *(sa.column(name, column.type) for name, column in columns.items()))
+    connection.execute(table.insert().values(**values))
+
+
+def _some(column: Any) -> Any:
+    """A date, a document, the default, or what the column's type reads from a nought."""
+    if isinstance(column.type, UtcDateTime):
+        return utcnow()
+    if isinstance(column.type, sa.JSON):
+        return {}
+    return column.default.arg if column.default and column.default.is_scalar else column.type.python_type("0")

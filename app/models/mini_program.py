@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from app.models.base import Json, Model, State, StateMachine, Timestamps, UtcDateTime
 from app.models.merchant import Merchant
@@ -38,7 +39,12 @@ PERMISSION_WORDS = {
     7: "流量主",
     8: "推广计划任务管理",
 }
-NEEDED_PERMISSIONS = (1, 2)
+NEEDED_PERMISSIONS = (1, 2)  # another choice needs a migration that sets `lacking` anew
+
+
+def lacks(permissions: Collection[int] | None) -> bool:
+    """Whether permission sets that a merchant granted are not all that a launch needs."""
+    return not set(NEEDED_PERMISSIONS) <= set(permissions or ())
 
 
 class MiniProgram(MerchantOwned, StateMachine, Timestamps, Model):
@@ -52,7 +58,7 @@ class MiniProgram(MerchantOwned, StateMachine, Timestamps, Model):
         # Holds all that the workbench counts, so that the rows themselves are not read.
         Index(
             "ix_mini_program_fleet", "state", "audit_state", "live_template_id", "live_version", "uploaded_version",
-            "merchant_id", "audit_since", "refresh_expires_at",
+            "lacking", "merchant_id", "audit_since", "refresh_expires_at",
         ),
         # What a search reads instead of the rows.
         Index("ix_mini_program_search", "name", "appid", "subject_name", "merchant_id"),
@@ -74,6 +80,10 @@ class MiniProgram(MerchantOwned, StateMachine, Timestamps, Model):
         State(AuthorizationState), default=AuthorizationState.PENDING, nullable=False, index=True
     )
     permissions: Mapped[list[int]] = mapped_column(Json, default=list, nullable=False)
+    # Of `permissions`, for the workbench; a statement of Core that updates those sets this too.
+    lacking: Mapped[bool] = mapped_column(
+        Boolean, default=lambda context: lacks(context.get_current_parameters().get("permissions")), nullable=False
+    )
     authorized_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     unauthorized_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     refresh_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # copy, for lists and alarms
@@ -107,6 +117,11 @@ class MiniProgram(MerchantOwned, StateMachine, Timestamps, Model):
 
     def __str__(self) -> str:
         return self.name or self.appid
+
+    @validates("permissions")
+    def _keep_lacking(self, _name: str, permissions: list[int]) -> list[int]:
+        self.lacking = lacks(permissions)
+        return permissions
 
     @property
     def missing_permissions(self) -> list[str]:

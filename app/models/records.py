@@ -50,7 +50,8 @@ class JobRun(PlatformOnly, Model):
     slot: Mapped[str] = mapped_column(String(40), nullable=False)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    outcome: Mapped[str] = mapped_column(String(16), default="running", nullable=False)  # running | ok | partly | failed
+    # running | ok | partly | failed
+    outcome: Mapped[str] = mapped_column(String(16), default="running", nullable=False)
     result: Mapped[str] = mapped_column(Text, default="", nullable=False)
     actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
 

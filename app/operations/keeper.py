@@ -34,7 +34,7 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
-from app.models.mini_program import AUTHORIZATION_WORDS
+from app.models.mini_program import AUTHORIZATION_WORDS, lacks
 from app.operations.tokens import Grant, Held, Lease, Slot, claim_code, grant_of, sealed_values
 from app.tenancy import PLATFORM, app_scope
 
@@ -398,4 +398,5 @@ def _copy_to_app(session: Session, slot: Slot, grant: Grant) -> None:
     }
     if grant.permissions is not None:
         values["permissions"] = sorted(grant.permissions)
+        values["lacking"] = lacks(grant.permissions)
     session.execute(_update_app().where(MiniProgram.appid == slot.appid).values(**values))

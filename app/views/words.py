@@ -51,15 +51,16 @@ TONES: dict[str, str] = {
     "done": "good", "ok": "good", "used": "good",
     "uploaded": "busy", "auditing": "busy", "queued": "busy", "running": "busy", "received": "busy",
     "processing": "busy", "open": "busy",
-    "pending": "warn", "unknown": "warn", "withdrawn": "warn", "partly": "warn", "rolled_back": "warn", "ignored": "mute",
+    "pending": "warn", "unknown": "warn", "withdrawn": "warn", "partly": "warn", "rolled_back": "warn",
+    "ignored": "mute",
     "error": "bad", "bad_answer": "bad", "no_answer": "warn", "timeout": "warn",
     "rejected": "bad", "failed": "bad", "revoked": "bad", "suspended": "bad", "refused": "bad",
     "cleared": "mute", "superseded": "mute", "cancelled": "mute", "void": "mute",
 }  # fmt: skip
 RECEIVER_WORDS = {"authorization": "授权事件", "message": "消息与事件"}
 OUTCOME_WORDS = {
-    "ok": "成功", "partly": "有失败", "error": "抖音拒绝", "refused": "抖音拒绝", "no_answer": "无应答", "timeout": "超时",
-    "running": "执行中", "failed": "失败", "bad_answer": "应答异常",
+    "ok": "成功", "partly": "有失败", "error": "抖音拒绝", "refused": "抖音拒绝", "no_answer": "无应答",
+    "timeout": "超时", "running": "执行中", "failed": "失败", "bad_answer": "应答异常",
 }  # fmt: skip
 EVENT_WORDS: dict[str, str] = {
     **{str(state): words for state, words in VERSION_WORDS.items()},

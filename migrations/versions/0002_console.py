@@ -13,7 +13,7 @@ depends_on = None
 
 # For the workbench, the lists and the search over everything.
 INDEXES = (
-    ('ix_mini_program_fleet', 'mini_program', ['state', 'audit_state', 'live_template_id', 'live_version', 'uploaded_version', 'merchant_id', 'audit_since', 'refresh_expires_at']),
+    ('ix_mini_program_fleet', 'mini_program', ['state', 'audit_state', 'live_template_id', 'live_version', 'uploaded_version', 'lacking', 'merchant_id', 'audit_since', 'refresh_expires_at']),
     ('ix_mini_program_subject_name', 'mini_program', ['subject_name']),
     ('ix_mini_program_search', 'mini_program', ['name', 'appid', 'subject_name', 'merchant_id']),
     ('ix_merchant_search', 'merchant', ['name', 'contact', 'key']),
@@ -211,16 +211,29 @@ def upgrade() -> None:
     sa.Column('size', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('name')
     )
+    op.add_column('mini_program', sa.Column('lacking', sa.Boolean(), server_default=sa.true(), nullable=False))
+    _fill_lacking()
     for name, table, columns in INDEXES:
         op.create_index(name, table, columns, unique=False)
     op.add_column('ab_user', sa.Column('preferences', sa.JSON(), nullable=True))
     # ### end Alembic commands ###
 
 
+def _fill_lacking() -> None:
+    """True is what every row has got; 1 and 2 are the sets that a launch needs."""
+    apps = sa.table('mini_program', sa.column('id'), sa.column('permissions', sa.JSON), sa.column('lacking', sa.Boolean))
+    bind = op.get_bind()
+    complete = [key for key, held in bind.execute(sa.select(apps.c.id, apps.c.permissions)) if {1, 2} <= set(held or ())]
+    for start in range(0, len(complete), 500):
+        some = apps.c.id.in_(complete[start : start + 500])
+        bind.execute(sa.update(apps).where(some).values(lacking=False))
+
+
 def downgrade() -> None:
     op.drop_column('ab_user', 'preferences')
     for name, table, _columns in INDEXES:
         op.drop_index(name, table_name=table)
+    op.drop_column('mini_program', 'lacking')
     # Indexes go with their tables; MariaDB would refuse to drop one that a foreign key needs.
     for table in (
         'notification_delivery', 'two_factor', 'task', 'saved_view', 'notification_rule', 'notification_channel',

@@ -22,7 +22,7 @@ from app.operations import credentials, onboarding
 from app.operations.pace import SharedPace
 from app.operations.tokens import Slot
 from app.tenancy import PLATFORM, app_scope
-from tests.conftest import Launch, SandboxServer, fresh_ticket
+from tests.conftest import Launch, SandboxServer, change, fresh_ticket, refresh
 
 HOUR = timedelta(hours=1)
 
@@ -91,6 +91,19 @@ def test_the_new_refresh_token_replaces_the_spent_one(app: Flask, launch: Launch
         credentials.keeper(app).get(slot)
     assert effects(sandbox, launch) == (3, 0, 0)
     assert stored(app, slot).generation == 4
+
+
+@pytest.mark.parametrize(("granted", "lacking"), [([1, 2, 3], False), ([1], True)])
+def test_a_refresh_brings_what_the_merchant_grants_now(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer, granted: list[int], lacking: bool
+) -> None:
+    change(session, launch.mini_program, permissions=[2] if not lacking else [1, 2])
+    assert launch.mini_program.lacking is not lacking
+    sandbox.post(f"apps/{launch.mini_program.appid}", permissions=granted)
+    expire(app, slot_of(launch))
+    credentials.keeper(app).get(slot_of(launch))
+    refresh(session)
+    assert (launch.mini_program.permissions, launch.mini_program.lacking) == (granted, lacking)
 
 
 def test_a_lease_that_ran_out_is_recovered_by_the_code_not_by_the_refresh_token(

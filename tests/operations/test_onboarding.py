@@ -180,6 +180,7 @@ def test_missing_permissions_are_named(shop: Shop) -> None:
     shop.sandbox.post(f"apps/{shop.appid}", permissions=[3])
     found = shop.back(state, code)
     assert found.missing == ["开发管理", "基本信息设置"]
+    assert shop.row.lacking
     assert "重新授权" in found.hints[0]
 
 

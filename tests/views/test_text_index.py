@@ -20,6 +20,7 @@ from app.database import prepare, reading, writing
 from app.extensions import db
 from app.models import Industry, Merchant, MiniProgram, Template, ThirdPartyApp, Version
 from app.tenancy import ScopeError, app_scope, merchant_scope
+from app.views import interface
 from app.views.base import PlatformView
 from app.views.search import holds
 from tests.conftest import Actors, change, refresh
@@ -109,6 +110,25 @@ def test_a_rare_text_is_looked_for_among_the_rows_that_the_index_names(
     assert page.count("<tr data-id=") == 1
     asked = [one for one in made if "merchant.id IN (" in one]
     assert asked and len([one for one in made if "FROM search_merchant" in one]) == len(address.split(","))
+
+
+@pytest.mark.parametrize("text", ["连锁", "连锁店", "没有的"])
+def test_a_search_of_a_list_takes_four_statements_at_most(
+    texts: Session, operator: FlaskClient, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    with writing():
+        refresh(texts)
+        trade = texts.scalars(sa.select(Industry)).one()
+        texts.add_all(Merchant(name=f"连锁店{number}", industry=trade) for number in range(60))
+        texts.commit()
+    for name, value in (("MOST", 30), ("SAMPLE", 20)):
+        monkeypatch.setattr(textindex, name, value)
+    monkeypatch.setattr(interface, "FOUND", 25)  # fewer than the index names, as at full size
+    text_of(operator, "/merchantview/list/")
+    with statements() as made:
+        page = text_of(operator, f"/merchantview/list/?q={text}")
+    assert page.count("<tr data-id=") == (0 if text == "没有的" else 25)
+    assert len(made) <= 4, "\n\n".join(made)
 
 
 # Every way of writing.
