@@ -4,6 +4,7 @@ DouzhouError
 ├── Refused       our own rule says no: nothing was sent
 ├── DouyinError   Douyin answered no: the request had no effect
 └── NoAnswer      nobody answered: whether it had an effect is unknown (unless `sent` is False)
+    └── Held      not sent: what it needs is known to be away, and somebody looks when it is back
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ class ErrorKind(StrEnum):
     TOKEN = "token"  # a token is wrong or expired: refresh and send again
     RATE = "rate"  # too often: wait and send again
     QUOTA = "quota"  # a daily or total quota is used up
-    PLATFORM = "platform"  # our third-party app or address is refused: every app is affected
+    PLATFORM = "platform"  # our third-party app or address is refused: every app of it is affected
+    LINK = "link"  # the settings of our authorisation page: only the making of links is affected
+    RETIRED = "retired"  # the platform no longer has this call: what needs it cannot be done
     BANNED = "banned"  # app or subject is banned
     SYSTEM = "system"  # Douyin's own fault: try later
     ANSWER = "answer"  # an answer that does not fit the contract
@@ -72,3 +75,14 @@ class NoAnswer(DouzhouError):
         super().__init__(message)
         self.message = message
         self.sent = sent
+
+
+class Held(NoAnswer):
+    """The call was not sent: what it needs is known to be away. `hold` names it, as rows that wait for it do.
+
+    No attempt is used up by it: whoever ends the hold lets the waiting ones go on.
+    """
+
+    def __init__(self, message: str, *, hold: str) -> None:
+        super().__init__(message, sent=False)
+        self.hold = hold

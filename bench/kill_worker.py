@@ -60,7 +60,7 @@ def arm(point: str, n: int) -> None:
         perform._claim = _after(perform._claim, n, lambda _args, fresh: fresh is True)
     elif point == "after_effect":
         perform.LeasedDouyin.send = _after(  # type: ignore[method-assign]
-            perform.LeasedDouyin.send, n, lambda args, _reply: not args[1].route.safe
+            perform.LeasedDouyin.send, n, lambda args, _reply: not args[1].reads
         )
     elif point == "before_commit":
         perform._Attempt._write = _before(perform._Attempt._write, n)  # type: ignore[method-assign]

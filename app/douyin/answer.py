@@ -38,7 +38,7 @@ def decode(raw: bytes) -> dict[str, Any]:
 
 def read(call: Call[R], body: Mapping[str, Any], *, status: int, log_id: str) -> R:
     """The reply in a decoded answer. Raises DouyinError for a refusal and, when the answer does not fit,
-    DouyinError of kind ANSWER for a safe call, else NoAnswer: it may well have had its effect."""
+    DouyinError of kind ANSWER for a read, else NoAnswer: it may well have had its effect."""
     try:
         return _reply(call, body, status, log_id)
     except Malformed as error:
@@ -48,7 +48,7 @@ def read(call: Call[R], body: Mapping[str, Any], *, status: int, log_id: str) ->
 
 def unfit(call: Call[Any], what: str, log_id: str) -> DouyinError | NoAnswer:
     """The error for an answer outside the contract."""
-    if call.route.safe:
+    if call.reads:
         return misfit(what, log_id)
     return NoAnswer(f"抖音的答复不合接口约定：{what}，不能确定操作是否已经生效")
 

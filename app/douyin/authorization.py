@@ -12,6 +12,7 @@ from app.douyin.contract import (
     CLIENT_TOKEN,
     DOCS,
     FLAT,
+    Again,
     Call,
     Host,
     PermissionSet,
@@ -110,7 +111,7 @@ class ClientAccessToken(Reply):
 
 
 class GetComponentAccessToken(Call[ComponentToken]):
-    """获取第三方小程序接口调用凭据V2。Not safe: a new token leaves the previous one five minutes."""
+    """获取第三方小程序接口调用凭据V2。Never sent again: a new token leaves the previous one five minutes."""
 
     operation_id = "get_component_access_token"
     route = Route(
@@ -140,11 +141,18 @@ class GenAuthLink(Call[AuthLink]):
     """直接获取授权链接V2。Lives 24 hours, dies once used; `redirect_uri` must be below the 授权域名."""
 
     operation_id = "gen_auth_link"
-    route = Route("POST", "/api/tpapp/v3/auth/gen_link/", Token.COMPONENT, doc=f"{_PAGES}/gen-link-v2")
+    route = Route(
+        "POST", "/api/tpapp/v3/auth/gen_link/", Token.COMPONENT, again="harmless", doc=f"{_PAGES}/gen-link-v2"
+    )
     link_type: LinkType = LinkType.AUTHORIZE
     app_name: str | None = None
     app_icon: str | None = None
     redirect_uri: str | None = None
+
+    @property
+    def again(self) -> Again:
+        """A link more is harmless, but of those that create an app there are 50 a day."""
+        return "never" if self.link_type is LinkType.CREATE else super().again
 
 
 class GetAuthorizerAccessToken(Call[AuthorizerTokens]):
@@ -183,7 +191,7 @@ class ListAuthApps(Call[AuthAppList]):
         "GET",
         "/api/tpapp/v2/auth/get_auth_app_list/",
         Token.COMPONENT,
-        safe=True,
+        again="read",
         doc=f"{_PAGES}/auth-app-list-v2",
     )
     page: int = 1

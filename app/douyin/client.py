@@ -188,7 +188,7 @@ class Douyin:
         return "" if kind is Token.NONE else self.tokens.get(kind)
 
     def _resend(self, call: Call[R], value: str, until: float) -> R:
-        for pause in _pauses(call.route.safe):
+        for pause in _pauses(call):
             try:
                 return self._once(call, value, until)
             except NoAnswer:
@@ -413,10 +413,10 @@ def _retry_after(header: str | None) -> float:
     return min(max(seconds, 1.0), 600.0)
 
 
-def _pauses(safe: bool) -> list[float]:
+def _pauses(call: Call[Any]) -> list[float]:
     """Before each resending; jittered, lest all workers come back at once."""
     jitter = random.random
-    return [0.1 * 3**n * (0.5 + jitter()) for n in range(_RESENDS)] if safe else []
+    return [0.1 * 3**n * (0.5 + jitter()) for n in range(_RESENDS)] if call.again != "never" else []
 
 
 def _shorten(value: Any) -> Any:

@@ -52,6 +52,9 @@ class Host(StrEnum):
     TOUTIAO = "toutiao"
 
 
+Again = Literal["read", "harmless", "never"]
+
+
 class Place(Enum):
     """Where a parameter or the token stands in the request."""
 
@@ -132,13 +135,14 @@ FILE_V1 = Envelope(("errno",), ("message",), file=True)
 
 @dataclass(frozen=True)
 class Route:
-    """Where a call goes. `safe` marks reads that may be sent again; `doc` is the platform's page."""
+    """Where a call goes. `again` says what a second time does: `read` changes nothing, `harmless` changes what may be
+    changed twice; both may be sent again when no answer came. `never` is read back instead. `doc` is the platform's page."""
 
     method: Literal["GET", "POST"]
     path: str
     token: Token
     permission: PermissionSet | None = None
-    safe: bool = field(default=False, kw_only=True)
+    again: Again = field(default="never", kw_only=True)
     doc: str = field(kw_only=True)
     host: Host = field(default=Host.OPEN, kw_only=True)
     envelope: Envelope = field(default=V2, kw_only=True)
@@ -226,6 +230,16 @@ class Call(Generic[R]):
 
     def __repr__(self) -> str:
         return _masked_repr(self)
+
+    @property
+    def again(self) -> Again:
+        """What sending this very call a second time does; an endpoint may know better than its route."""
+        return self.route.again
+
+    @property
+    def reads(self) -> bool:
+        """Whether the call changes nothing."""
+        return self.route.again == "read"
 
     @classmethod
     def title(cls) -> str:

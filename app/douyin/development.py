@@ -138,7 +138,7 @@ class GetAuditHosts(Call[AuditHosts]):
         f"{_ROOT}/get_audit_hosts/",
         Token.AUTHORIZER,
         PermissionSet.DEVELOP,
-        safe=True,
+        again="read",
         doc=f"{_PAGES}/audit-hosts-v2",
     )
 
@@ -198,6 +198,6 @@ class GetVersions(Call[VersionsReply]):
         f"{_ROOT}/versions/",
         Token.AUTHORIZER,
         PermissionSet.DEVELOP,
-        safe=True,
+        again="read",
         doc=f"{_PAGES}/versions-v2",
     )

@@ -19,7 +19,9 @@ class GetWebviewCheckFile(Call[CheckFile]):
     """获取域名校验文件信息。"""
 
     operation_id = "get_webview_check_file"
-    route = Route("GET", "/api/tpapp/v2/domain/get_webview_check_file_info/", Token.COMPONENT, safe=True, doc=_V2_PAGE)
+    route = Route(
+        "GET", "/api/tpapp/v2/domain/get_webview_check_file_info/", Token.COMPONENT, again="read", doc=_V2_PAGE
+    )
 
 
 class DownloadWebviewCheckFileV1(Call[bytes]):
@@ -30,7 +32,7 @@ class DownloadWebviewCheckFileV1(Call[bytes]):
         "GET",
         "/openapi/v1/tp/download/webview_file",
         Token.COMPONENT_V1,
-        safe=True,
+        again="read",
         doc=_PAGE,
         host=Host.MICROAPP,
         envelope=FILE_V1,

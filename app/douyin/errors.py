@@ -9,7 +9,7 @@ from app.redaction import redact
 
 PARAMETER, STATE, AUTHORIZATION = ErrorKind.PARAMETER, ErrorKind.STATE, ErrorKind.AUTHORIZATION
 TOKEN, RATE, QUOTA, PLATFORM = ErrorKind.TOKEN, ErrorKind.RATE, ErrorKind.QUOTA, ErrorKind.PLATFORM
-BANNED, SYSTEM = ErrorKind.BANNED, ErrorKind.SYSTEM
+BANNED, SYSTEM, LINK, RETIRED = ErrorKind.BANNED, ErrorKind.SYSTEM, ErrorKind.LINK, ErrorKind.RETIRED
 
 _MESSAGE_LIMIT = 300
 _SYSTEM_WAIT = 30.0
@@ -108,13 +108,13 @@ CODES: dict[int, Code] = {
     40008: Code(AUTHORIZATION, "当前用户不允许操作", "请换小程序的管理员账号操作。"),
     40009: Code(TOKEN, "第三方应用凭据已过期", _COMPONENT),
     40010: Code(TOKEN, "第三方应用凭据错误", _COMPONENT),
-    40011: Code(PLATFORM, "没有设置授权域名", "请在第三方应用控制台设置授权域名，再发起授权。"),
+    40011: Code(LINK, "没有设置授权域名", "请在第三方应用控制台设置授权域名，再发起授权。"),
     40012: Code(STATE, "预授权码已过期", "请重新生成授权链接，再请商户打开。"),
-    40013: Code(PLATFORM, "回调域名无法解析", _DOMAIN),
-    40014: Code(PLATFORM, "必须从授权域名的页面进入授权页", _DOMAIN),
-    40015: Code(PLATFORM, "授权域名无法解析", _DOMAIN),
-    40016: Code(PLATFORM, "入口域名、回调域名与授权域名不一致", _DOMAIN),
-    40017: Code(PLATFORM, "入口域名无法解析", _DOMAIN),
+    40013: Code(LINK, "回调域名无法解析", _DOMAIN),
+    40014: Code(LINK, "必须从授权域名的页面进入授权页", _DOMAIN),
+    40015: Code(LINK, "授权域名无法解析", _DOMAIN),
+    40016: Code(LINK, "入口域名、回调域名与授权域名不一致", _DOMAIN),
+    40017: Code(LINK, "入口域名无法解析", _DOMAIN),
     40018: Code(
         AUTHORIZATION,
         "授权码已过期或已使用",
@@ -149,7 +149,7 @@ CODES: dict[int, Code] = {
     28001019: Code(BANNED, "能力被封禁或已下线", "请商户登录抖音开放平台查看该能力的状态，恢复之后再操作。"),
     28001038: Code(PARAMETER, "参数错误", _CHECK),
     28001042: Code(AUTHORIZATION, "授权凭据缺少所需的 scope", _GRANT),
-    28001056: Code(PLATFORM, "接口已经下线", "抖音已停用这个接口，请升级抖舟或联系开发者。"),
+    28001056: Code(RETIRED, "接口已经下线", "抖音已停用这个接口，请升级抖舟或联系开发者。"),
     28003017: Code(QUOTA, "接口配额已用完", "配额在北京时间每天 8 点恢复，请到时再试，或向抖音申请提高配额。"),
     28003018: Code(RATE, "调用过于频繁", "系统会自动放慢并重试，请稍候。", 10.0),
     28005079: Code(PLATFORM, "调用方 IP 不在白名单", _WHITELIST),

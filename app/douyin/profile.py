@@ -90,6 +90,6 @@ class GetAppInfo(Call[AppInfo]):
         "/api/apps/v2/basic_info/get_info/",
         Token.AUTHORIZER,
         PermissionSet.BASIC_INFO,
-        safe=True,
+        again="read",
         doc=f"{DOCS}/auth-app-manage/base-info/info-v2",
     )

@@ -35,7 +35,7 @@ class CensorImage(Call[Verdict]):
         "/api/apps/v1/censor/image/",
         Token.AUTHORIZER,
         PermissionSet.DEVELOP,
-        safe=True,
+        again="read",
         doc=_V3_PAGE,
         envelope=V2_TOP,
     )
@@ -53,7 +53,7 @@ class CensorImageV1(Call[Verdict]):
         "/api/apps/censor/image",
         Token.AUTHORIZER_V1,
         PermissionSet.DEVELOP,
-        safe=True,
+        again="read",
         doc=f"{DOCS}/auth-app-manage/develop/picture-detect",
         host=Host.TOUTIAO,
         envelope=CENSOR_V1,

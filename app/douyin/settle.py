@@ -122,7 +122,7 @@ class SettleGetApplyStatus(Call[SettleStatus]):
         "GET",
         "/openapi/v1/settle/get_apply_status",
         Token.COMPONENT_V1,
-        safe=True,
+        again="read",
         doc=f"{_PAGES}/get-apply-status",
         host=Host.MICROAPP,
         envelope=V1,

@@ -55,7 +55,7 @@ class ListTemplateApps(Call[TemplateAppList]):
         "GET",
         "/api/tpapp/v2/template/get_tpl_app_list/",
         Token.COMPONENT,
-        safe=True,
+        again="read",
         doc=f"{_PAGES}/tpl-app-list-v2",
     )
 
@@ -65,7 +65,7 @@ class ListTemplates(Call[TemplateList]):
 
     operation_id = "list_templates"
     route = Route(
-        "GET", "/api/tpapp/v2/template/get_tpl_list/", Token.COMPONENT, safe=True, doc=f"{_PAGES}/tpl-list-v2"
+        "GET", "/api/tpapp/v2/template/get_tpl_list/", Token.COMPONENT, again="read", doc=f"{_PAGES}/tpl-list-v2"
     )
 
 
@@ -93,7 +93,7 @@ class ListDraftsV1(Call[DraftList]):
         "GET",
         "/openapi/v1/tp/template/get_draft_list",
         Token.COMPONENT_V1,
-        safe=True,
+        again="read",
         doc=f"{_PAGES}/tpl-list",
         host=Host.MICROAPP,
         envelope=V1_TOP,

@@ -79,7 +79,7 @@ class WebhookListEvents(Call[WebhookEvents]):
         f"{_ROOT}/event_status_list/",
         Token.AUTHORIZER,
         PermissionSet.DEVELOP,
-        safe=True,
+        again="read",
         doc=f"{_PAGES}/webhook-get-eventlist",
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from app.models.api_key import ApiKey, TwoFactor
 from app.models.audit import AuditEntry
-from app.models.inbound import InboundEvent, InboundState, RefusedPush
+from app.models.inbound import InboundEvent, InboundState, RefusedPush, RefusedPushCount
 from app.models.merchant import Industry, Merchant, MerchantState, SubjectType
-from app.models.mini_program import AuthorizationLink, AuthorizationState, LinkState, MiniProgram
+from app.models.mini_program import AuthorizationLink, AuthorizationReturn, AuthorizationState, LinkState, MiniProgram
 from app.models.notification import (
     ChannelKind,
     DeliveryState,
@@ -16,7 +16,7 @@ from app.models.notification import (
     NotificationRule,
 )
 from app.models.operation import Door, OperationRun, RunState
-from app.models.records import ApiCall, Heartbeat, JobRun, LoginAttempt, PaceBucket, WebSession
+from app.models.records import ApiCall, Circuit, Heartbeat, JobRun, LoginAttempt, PaceBucket, WebSession
 from app.models.saved_view import SavedView
 from app.models.task import Task, TaskKind, TaskState
 from app.models.template import Template, TemplateApp
@@ -30,8 +30,10 @@ __all__ = [
     "AuditEntry",
     "AuthorizationCode",
     "AuthorizationLink",
+    "AuthorizationReturn",
     "AuthorizationState",
     "ChannelKind",
+    "Circuit",
     "Credential",
     "CredentialKind",
     "DeliveryState",
@@ -53,6 +55,7 @@ __all__ = [
     "OperationRun",
     "PaceBucket",
     "RefusedPush",
+    "RefusedPushCount",
     "RunState",
     "SavedView",
     "SubjectType",

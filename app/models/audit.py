@@ -20,7 +20,8 @@ QUIET_COLUMNS = frozenset(
         "changed_at", "created_at", "row_version", "lacking", "poll_at", "synced_at", "info_at", "info", "ticket_at",
         "ticket_sealed", "refresh_expires_at", "last_login", "login_count", "fail_login_count", "row_uid",
         "preferences", "key_hash", "last_step", "recovery_hashes", "used_at", "used_from", "tested_at",
-        "changed_on", "created_on", "url", "fault_at", "phone_hash", "audit_ctime", "credential_generation",
+        "changed_on", "created_on", "url", "fault_at", "held", "held_at", "probe_at", "link_fault_at", "self_test",
+        "last_submitted_at", "last_rollback_at", "ever_submitted", "phone_hash", "audit_ctime", "credential_generation",
     }
 )  # fmt: skip
 PERSONAL_COLUMNS = frozenset({"phone_masked", "contact", "email", "first_name", "last_name"})

@@ -61,14 +61,24 @@ class InboundEvent(HasSecrets, PlatformOnly, Model):
 
 
 class RefusedPush(PlatformOnly, Model):
-    """A push that was refused: counted, and the last hundred kept without their body."""
+    """A push that was refused, without its body: a ring of the last hundred, by their number in it."""
 
     __tablename__ = "refused_push"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # the place in the ring, 1 to 100
+    number: Mapped[int] = mapped_column(BigId, default=0, nullable=False)  # how many had been refused by then
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
     component_appid: Mapped[str] = mapped_column(String(64), default="", nullable=False)
     receiver: Mapped[str] = mapped_column(String(16), default="", nullable=False)
     reason: Mapped[str] = mapped_column(String(32), nullable=False)
     remote: Mapped[str] = mapped_column(String(64), default="", nullable=False)
     size: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
+
+
+class RefusedPushCount(PlatformOnly, Model):
+    """How many pushes were refused for one reason, ever."""
+
+    __tablename__ = "refused_push_count"
+
+    reason: Mapped[str] = mapped_column(String(32), primary_key=True)
+    count: Mapped[int] = mapped_column(BigId, default=0, nullable=False)

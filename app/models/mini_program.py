@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
-from app.models.base import Json, Model, State, StateMachine, Timestamps, UtcDateTime
+from app.models.base import Json, Model, State, StateMachine, Timestamps, UtcDateTime, utcnow
 from app.models.merchant import Merchant
 from app.models.third_party_app import ThirdPartyApp
+from app.secrets import HasSecrets, Sealed, sealed_column
 from app.tenancy import MerchantOwned, PlatformOnly
 
 
@@ -95,7 +96,12 @@ class MiniProgram(MerchantOwned, StateMachine, Timestamps, Model):
     audit_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     live_version: Mapped[str] = mapped_column(String(32), default="", nullable=False)
     live_template_id: Mapped[str] = mapped_column(String(32), default="", nullable=False, index=True)
-    rollback_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    rollback_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # until it has taken effect
+    # Facts that nothing resets: Douyin wants time between two of them.
+    last_submitted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_rollback_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Its merchant is said to have ended the authorisation: no token is handed out until that is found out.
+    held_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     poll_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     synced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     remarks: Mapped[str] = mapped_column(Text, default="", nullable=False)
@@ -159,3 +165,18 @@ class AuthorizationLink(PlatformOnly, Timestamps, Model):
 
     def __str__(self) -> str:
         return f"授权链接 #{self.id or '新'}"
+
+
+class AuthorizationReturn(HasSecrets, PlatformOnly, Model):
+    """A merchant that came back from the consent page with a code whose exchange is not over: what its page waits for."""
+
+    __tablename__ = "authorization_return"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    link_id: Mapped[int] = mapped_column(ForeignKey("authorization_link.id"), unique=True, nullable=False)
+    code_hash: Mapped[str] = mapped_column(String(64), nullable=False)
+    code_sealed: Mapped[str | None] = sealed_column()
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
+
+    code = Sealed()
+    link: Mapped[AuthorizationLink] = relationship()

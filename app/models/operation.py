@@ -67,6 +67,8 @@ class OperationRun(MerchantOwned, Model):
     subject_type: Mapped[str] = mapped_column(String(32), nullable=False)  # the model's table name
     subject_id: Mapped[int] = mapped_column(BigId, nullable=False)
     mini_program_id: Mapped[int | None] = mapped_column(ForeignKey("mini_program.id"), index=True)
+    # Of no foreign key: read by number, with the few that are held.
+    third_party_app_id: Mapped[int | None] = mapped_column(Integer)
     appid: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
     actor_id: Mapped[int | None] = mapped_column(Integer)
     actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
@@ -81,6 +83,9 @@ class OperationRun(MerchantOwned, Model):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     attempts: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
     settles: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
+    hold: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)  # what it waits for, if held
+    # What stood at Douyin before the call, what is wanted of it, when, how many calls: kept before each call.
+    evidence: Mapped[dict[str, Any] | None] = mapped_column(Json)
     not_before: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
     err_no: Mapped[int | None] = mapped_column(BigId)
     error_kind: Mapped[str] = mapped_column(String(32), default="", nullable=False)

@@ -79,6 +79,20 @@ class PaceBucket(PlatformOnly, Model):
     version: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
 
 
+class Circuit(PlatformOnly, Model):
+    """Whether one of Douyin's hosts, or one endpoint of it, answers at all: shared by all processes."""
+
+    __tablename__ = "circuit"
+
+    name: Mapped[str] = mapped_column(String(96), primary_key=True)  # a host, or host:endpoint
+    state: Mapped[str] = mapped_column(String(16), default="closed", nullable=False)  # closed | open | closing
+    reason: Mapped[str] = mapped_column(String(255), default="", nullable=False)
+    opened_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when it may next be tried
+    owner: Mapped[str | None] = mapped_column(String(64))  # whoever tries it, or lets calls through one by one
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class WebSession(Unscoped, Model):
     """A server-side session; the cookie holds only a random id, kept here as its hash."""
 

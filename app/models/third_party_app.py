@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Boolean, ForeignKey, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import Model, State, Timestamps, UtcDateTime
+from app.models.base import Json, Model, State, Timestamps, UtcDateTime
 from app.secrets import HasSecrets, Sealed, sealed_column
 from app.tenancy import PlatformOnly
 
@@ -30,6 +31,13 @@ class ThirdPartyApp(HasSecrets, PlatformOnly, Timestamps, Model):
     ticket_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     fault: Mapped[str] = mapped_column(String(255), default="", nullable=False)  # a platform-level fault, in words
     fault_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Why nothing of it is sent: "app" (Douyin refuses the app itself), "ticket" (there is no living one); "" = not held.
+    held: Mapped[str] = mapped_column(String(16), default="", nullable=False)
+    held_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when it may next be tried
+    link_fault: Mapped[str] = mapped_column(String(255), default="", nullable=False)  # of its authorisation page only
+    link_fault_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    self_test: Mapped[dict[str, Any] | None] = mapped_column(Json)  # the outcome of the last one
 
     secret = Sealed()
     token = Sealed()

@@ -87,7 +87,8 @@ class Version(MerchantOwned, StateMachine, Timestamps, Model):
     ext_json: Mapped[str] = mapped_column(Text, default="", nullable=False)
     state: Mapped[VersionState] = mapped_column(State(VersionState), default=V.UPLOADED, nullable=False, index=True)
     uploaded_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
-    submitted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    submitted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # of the present round
+    ever_submitted: Mapped[bool] = mapped_column(Boolean, default=False, nullable=False)  # a fact: nothing resets it
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
     released_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     audit_ctime: Mapped[int | None] = mapped_column(BigId)  # Douyin's own time of the audit, unix seconds

@@ -55,12 +55,12 @@ class LeasedDouyin:
         if self._session.new or self._session.dirty or self._session.deleted:
             raise RuntimeError("an operation changed rows before its call was answered")
         self._session.commit()  # no transaction stays open while HTTP is waiting
-        if not call.route.safe:
+        if not call.reads:
             if time.monotonic() > self._deadline:
                 raise LeaseLost
             self.changed = True
         reply = self._douyin.send(call)
-        self.effected = self.effected or not call.route.safe
+        self.effected = self.effected or not call.reads
         return reply
 
 

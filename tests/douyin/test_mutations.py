@@ -87,7 +87,7 @@ def _fits(sample: Sample, bench: Bench) -> bool:
     try:
         found = bench.douyin.send(sample.call)
     except DouyinError as error:
-        return sample.call.route.safe or error.kind is not ErrorKind.ANSWER
+        return sample.call.reads or error.kind is not ErrorKind.ANSWER
     except NoAnswer as error:
         return error.sent
     return isinstance(found, sample.call.reply_type)
