@@ -39,6 +39,7 @@ KEPT = 1.0  # seconds a process believes what it read
 PROBE_PAUSE = (5.0, 20.0)  # seconds between probes, longer each time
 PROBE_SECONDS = 5.0
 WIDE = 32  # calls at a time from which a host counts as back
+RECENT = 15.0  # seconds for which an answer of another endpoint says that the host is there
 IN_A_ROW = 3  # failures of one endpoint before it is held alone
 # A read of each host, answered whatever token it carries.
 PROBES: dict[Host, tuple[Call[Any], Token]] = {
@@ -88,6 +89,7 @@ class Breaker:
         self._guard = threading.Lock()
         self._hosts: dict[str, _Trouble] = {}
         self._endpoints: dict[str, _Trouble] = {}
+        self._answered: dict[str, float] = {}  # when another endpoint of the host last gave an answer
         self._in_flight: dict[str, int] = {}
         self._windows: dict[str, int] = {}
         self._rows: dict[str, _Row] = {}
@@ -150,6 +152,7 @@ class Breaker:
         with self._guard:
             self._hosts.pop(host, None)
             self._endpoints.pop(endpoint, None)
+            self._answered[host] = time.monotonic()
             wide = host in self._windows
             if wide:
                 self._windows[host] *= 2
@@ -170,12 +173,15 @@ class Breaker:
             everywhere = len(trouble.apps) > 1 and len(trouble.endpoints) > 1
             suspect = trouble.count > 1
             own = alone.count >= IN_A_ROW and len(alone.apps) > 1
+            lately = time.monotonic() - self._answered.get(host, -RECENT) < RECENT
         if host in self._rows and host not in self._windows:
             return  # known already: begun before it was
         if host in self._windows or everywhere:
             self._open(host)
         elif endpoint in self._rows:
             self._stay_open(endpoint)
+        elif own and lately:
+            self._open(endpoint)
         elif (suspect or own) and self._claim(host):
             self._suspected(call, host, endpoint, alone=own)
 
@@ -187,6 +193,7 @@ class Breaker:
         self._let_go(host)
         with self._guard:
             self._hosts.pop(host, None)
+            self._answered[host] = time.monotonic()
         if alone:
             self._open(endpoint)
 
@@ -221,6 +228,7 @@ class Breaker:
         with self._guard:
             self._hosts.clear()
             self._endpoints.clear()
+            self._answered.clear()
             self._windows.clear()
             self._in_flight.clear()
         self._read_at = 0.0

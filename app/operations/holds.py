@@ -136,7 +136,8 @@ def release(session: Session, hold: str) -> None:
 def nominate(session: Session) -> None:
     """Of the runs that wait for one endpoint whose trial is due, one is let through to try it. Commits."""
     now = utcnow()
-    due = select(Circuit.name).where(Circuit.state == "open", Circuit.name.contains(":"), Circuit.probe_at <= now)
+    rested = or_(Circuit.probe_at.is_(None), Circuit.probe_at <= now)
+    due = select(Circuit.name).where(Circuit.state == "open", Circuit.name != MAIN_HOST, rested)
     for name in list(session.scalars(due)):
         waits = select(func.min(OperationRun.not_before)).where(OperationRun.hold == of_circuit(name))
         first = session.scalar(select(OperationRun.id).where(
