@@ -67,6 +67,14 @@ class _Row:
     due: bool
 
 
+@dataclass(frozen=True)
+class _Owner:
+    """A third-party app that is held."""
+
+    id: int
+    sentence: str
+
+
 class _Stored:
     """The tokens of a probe: what there is, however old, or none."""
 
@@ -93,7 +101,7 @@ class Breaker:
         self._in_flight: dict[str, int] = {}
         self._windows: dict[str, int] = {}
         self._rows: dict[str, _Row] = {}
-        self._held: dict[str, tuple[int, str]] = {}
+        self._held: dict[str, _Owner] = {}
         self._read_at = 0.0
 
     # Before a call
@@ -104,7 +112,7 @@ class Breaker:
         if not holds.is_passing():
             self._refresh()
             if held := self._held.get(tokens.component_appid):
-                raise Held(f"第三方应用暂停：{held[1]}", hold=holds.of_app(held[0]))
+                raise Held(held.sentence, hold=holds.of_app(held.id))
             for name in (host, f"{host}:{call.operation_id}"):
                 if name in self._rows:
                     self._pass(self._rows[name])
@@ -209,15 +217,21 @@ class Breaker:
                         self._closing(row.name)
                     else:
                         self._stay_open(row.name)
-            for owner_id, _ in list(self._held.values()):
-                self._try_app(owner_id)
+            for owner in list(self._held.values()):
+                self._try_app(owner.id)
         except SQLAlchemyError as fault:
             log.warning("breaker_not_tended", fault=type(fault).__name__)
 
     def holds_app(self, owner_id: int | None) -> bool:
         """Whether nothing of this third-party app is sent."""
         self._refresh()
-        return any(held == owner_id for held, _ in self._held.values())
+        return any(owner.id == owner_id for owner in self._held.values())
+
+    def sentences(self) -> list[str]:
+        """What is held, in words for the pages; empty when nothing is."""
+        self._refresh()
+        rows, owners = list(self._rows.values()), list(self._held.values())
+        return [holds.circuit_sentence(row.name, row.state) for row in rows] + [owner.sentence for owner in owners]
 
     def window(self) -> int | None:
         """How many calls may be in flight at the main host; None = as many as there are."""
@@ -239,9 +253,10 @@ class Breaker:
         now = utcnow()
         with app_scope(self.app, PLATFORM) as session, reading():
             rows = list(session.scalars(select(Circuit).where(Circuit.state != "closed")))
-            owners = session.execute(
-                select(ThirdPartyApp.appid, ThirdPartyApp.id, ThirdPartyApp.fault).where(holds.app_is_held())
-            ).all()
+            owners = {
+                row.appid: _Owner(row.id, f"第三方应用「{row}」暂停：{row.fault}")
+                for row in session.scalars(select(ThirdPartyApp).where(holds.app_is_held()))
+            }
         found = {}
         for row in rows:
             free = row.lease_until is None or row.lease_until < now
@@ -250,7 +265,7 @@ class Breaker:
             due = free and (row.probe_at is None or row.probe_at <= now)
             found[row.name] = _Row(row.name, row.state, row.owner == holds.PROCESS and not free, due)
         with self._guard:
-            self._rows, self._held = found, {appid: (owner_id, fault) for appid, owner_id, fault in owners}
+            self._rows, self._held = found, owners
             self._windows = {name: wide for name, wide in self._windows.items() if name in found and found[name].mine}
             self._read_at = time.monotonic()
 

@@ -153,17 +153,6 @@ def fault_sentence(error: DouyinError) -> str:
     return f"{error.err_no} {error.message}：{error.advice}"[:255]
 
 
-def sentences(session: Session) -> list[str]:
-    """What is held, in words for the pages; empty when nothing is."""
-    lasting = or_(Circuit.state == "open", (Circuit.state == "closing") & (Circuit.lease_until > utcnow()))
-    circuits = session.scalars(select(Circuit).where(lasting).order_by(Circuit.name))
-    owners = session.scalars(select(ThirdPartyApp).where(app_is_held()).order_by(ThirdPartyApp.id))
-    return [
-        *(circuit_sentence(circuit.name, circuit.state) for circuit in circuits),
-        *(f"第三方应用「{owner}」暂停：{owner.fault}" for owner in owners),
-    ]
-
-
 def circuit_sentence(name: str, state: str = "open") -> str:
     """Why calls to a host, or to one endpoint of it, wait."""
     host, _, endpoint = name.partition(":")

@@ -319,7 +319,7 @@ def test_a_fault_that_stood_at_the_start_of_a_batch_costs_three_calls_at_most(
         for run in session.scalars(select(OperationRun).where(OperationRun.batch_id.is_not(None)))
     }
     assert states == {(RunState.QUEUED, 0)}
-    assert "白名单" in holds.sentences(session)[0]
+    assert "白名单" in credentials.breaker(app).sentences()[0]
 
 
 def test_the_probes_are_reads_of_their_hosts() -> None:
