@@ -2,7 +2,8 @@
 
 DouzhouError
 ├── Refused       our own rule says no: nothing was sent
-│   └── TooSoon   not yet: nothing was sent, and it may be done by itself in a while
+│   ├── TooSoon     not yet: nothing was sent, and it may be done by itself in a while
+│   └── NotGranted  the merchant has not granted what it needs
 ├── DouyinError   Douyin answered no: the request had no effect
 └── NoAnswer      nobody answered: whether it had an effect is unknown (unless `sent` is False)
     └── Held      not sent: what it needs is known to be away, and somebody looks when it is back
@@ -50,6 +51,10 @@ class TooSoon(Refused):
     def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)
         self.seconds = seconds
+
+
+class NotGranted(Refused):
+    """The merchant has not granted the permission set that this call needs: Douyin is not asked."""
 
 
 class DouyinError(DouzhouError):

@@ -1,8 +1,8 @@
-"""R8 and K6: a third-party app that Douyin refuses, at the start of a batch and in its midst; an app revoked in its midst.
+"""R8 and K6: a third-party app that Douyin refuses, at the start of a batch and in it; an app revoked in a batch.
 
     python -m bench.fault [--runs 100] [--seconds 150] [--workers 2] [--database URL]
 
-Each without the gate (every run tries for itself, as before) and with it. Calls are counted at the sandbox, by its time.
+Each without the gate (every run tries for itself, as before) and with it. Calls are counted at the sandbox.
 """
 
 from __future__ import annotations

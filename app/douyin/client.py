@@ -22,7 +22,7 @@ from app.douyin import answer as answers
 from app.douyin.contract import Call, Host, Place, Token, Upload
 from app.douyin.deadline import POOLS, deadline, remaining
 from app.douyin.errors import too_many
-from app.errors import DouyinError, DouzhouError, ErrorKind, Held, NoAnswer
+from app.errors import DouyinError, DouzhouError, ErrorKind, Held, NoAnswer, NotGranted
 from app.redaction import redact, redact_mapping
 
 R = TypeVar("R")
@@ -45,6 +45,10 @@ class Tokens(Protocol):
 
     @property
     def appid(self) -> str | None: ...
+
+    @property
+    def granted(self) -> frozenset[int] | None:
+        """Permission sets that the authorised app's merchant has granted; None where that is not known."""
 
     def get(self, token: Token) -> str:
         """A token believed valid."""
@@ -195,6 +199,7 @@ class Douyin:
     def send(self, call: Call[R]) -> R:
         until = time.monotonic() + self._client.timeout
         kind, shown = call.route.token, _Shown()
+        _refuse_ungranted(call, self.tokens.granted)
         try:
             return self._resend(call, shown, until)
         except DouyinError as error:
@@ -329,6 +334,13 @@ def _session(pool_size: int) -> requests.Session:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+def _refuse_ungranted(call: Call[Any], granted: frozenset[int] | None) -> None:
+    """Where the sets are known and the call's is documented, what was not granted is not asked for."""
+    needed = call.route.permission
+    if needed is not None and granted is not None and needed not in granted:
+        raise NotGranted(f"商户没有授予「{needed.word}」：请让商户重新授权并勾选它")
 
 
 def _transfer(client: DouyinClient, call: Call[Any], request: _Request, until: float) -> _Answer | NoAnswer:

@@ -79,7 +79,8 @@ class _Stored:
     """The tokens of a probe: what there is, however old, or none."""
 
     def __init__(self, component_appid: str, value: str) -> None:
-        self.component_appid, self.appid, self._value = component_appid, None, value
+        self.component_appid, self._value = component_appid, value
+        self.appid, self.granted = None, None
 
     def get(self, _token: Token) -> str:
         return self._value

@@ -77,9 +77,11 @@ def bind(session: Session, row: MiniProgram | Template | TemplateApp | ThirdPart
     Tokens are read in sessions of their own: commit or roll back before the first `send`.
     """
     owner = row if isinstance(row, ThirdPartyApp) else session.get_one(ThirdPartyApp, row.third_party_app_id)
-    appid = row.appid if isinstance(row, MiniProgram) else None
     app = application()
-    return client(app).bind(AppTokens(keeper(app), owner.id, owner.appid, appid))
+    if not isinstance(row, MiniProgram):
+        return client(app).bind(AppTokens(keeper(app), owner.id, owner.appid))
+    granted = frozenset(row.permissions) if row.permissions else None
+    return client(app).bind(AppTokens(keeper(app), owner.id, owner.appid, row.appid, granted))
 
 
 def bind_app(app: Flask, third_party_app_id: int) -> Douyin:

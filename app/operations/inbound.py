@@ -20,7 +20,7 @@ from app.database import reading
 from app.douyin.crypto import PushRefused, Reason, verify_and_decrypt
 from app.douyin.errors import clean
 from app.douyin.inbound import InboundMessage, MalformedEvent, UnknownEvent, parse
-from app.errors import DouyinError, ErrorKind, Held, NoAnswer, Refused
+from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused
 from app.models import InboundEvent, InboundState, MiniProgram, RefusedPush, ThirdPartyApp
 from app.models.base import utcnow
 from app.operations import events, holds
@@ -252,6 +252,8 @@ def process(app: Flask, event_id: int) -> bool:
             _postpone(app, push, text, error.retry_after or _pause(push))
         else:
             _close(app, push, Result(InboundState.FAILED, text))
+    except NotGranted as error:
+        _close(app, push, Result(InboundState.FAILED, error.message))
     except (NoAnswer, Refused) as error:
         _postpone(app, push, error.message, _pause(push))
     except Exception as fault:

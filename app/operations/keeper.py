@@ -64,11 +64,19 @@ class _Elsewhere(Exception):
 class AppTokens:
     """The `Tokens` of one third-party app and, if `appid` is set, of one app that authorised it."""
 
-    def __init__(self, keeper: Keeper, third_party_app_id: int, component_appid: str, appid: str | None = None) -> None:
+    def __init__(
+        self,
+        keeper: Keeper,
+        third_party_app_id: int,
+        component_appid: str,
+        appid: str | None = None,
+        granted: frozenset[int] | None = None,
+    ) -> None:
         self.keeper = keeper
         self.third_party_app_id = third_party_app_id
         self.component_appid = component_appid
         self.appid = appid
+        self.granted = granted
 
     def slot(self, token: Token) -> Slot:
         appid = self.appid if token in OF_AN_APP else None

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.exc import StaleDataError
 
-from app.errors import DouyinError, ErrorKind, Held, NoAnswer, Refused, TooSoon
+from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused, TooSoon
 from app.models import (
     MiniProgram,
     OperationRun,
@@ -388,6 +388,8 @@ def _later(seconds: float) -> datetime:
 
 def _kind_of(refused: Refused) -> str:
     """What class our own refusal belongs to: of what was typed, or of the row's state."""
+    if isinstance(refused, NotGranted):
+        return str(ErrorKind.AUTHORIZATION)
     return str(ErrorKind.PARAMETER if refused.field else ErrorKind.STATE)
 
 

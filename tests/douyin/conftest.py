@@ -23,6 +23,7 @@ class Keeper:
 
     component_appid = "tt0000000000000001"
     appid: str | None = "tt1111111111111111"
+    granted: frozenset[int] | None = None
 
     pattern = "{}-{}"
 

@@ -8,6 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import requests
+import responses
+import urllib3
 from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -15,10 +18,10 @@ from sqlalchemy.orm import Session
 from app.douyin.authorization import ListAuthApps, RetrieveAuthCode
 from app.douyin.contract import Token
 from app.douyin.profile import GetAppInfo
-from app.errors import DouyinError, ErrorKind, Held, NoAnswer, Refused
-from app.models import ApiCall, Credential, MiniProgram, ThirdPartyApp
+from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused
+from app.models import ApiCall, AuthorizationState, Credential, MiniProgram, ThirdPartyApp
 from app.models.base import utcnow
-from app.operations import credentials, onboarding
+from app.operations import credentials, exchange, onboarding
 from app.operations.pace import SharedPace
 from app.operations.tokens import Slot
 from app.tenancy import PLATFORM, app_scope
@@ -173,6 +176,63 @@ def test_a_request_that_never_left_spends_nothing(app: Flask, launch: Launch, sa
     expire(app, slot)
     sandbox.post("settings", drop_before_next=1, drop_path="get_auth_token")
     assert works(app, launch) == launch.mini_program.appid
+
+
+def test_a_refresh_that_never_left_leaves_the_lease_free_and_asks_for_no_recovery(
+    app: Flask, launch: Launch, sandbox: SandboxServer
+) -> None:
+    credentials.keeper(app).get(slot_of(launch, Token.COMPONENT))
+    expire(app, slot_of(launch))
+    keeper = credentials.keeper(app)
+    with responses.RequestsMock() as http:
+        http.add_passthru(f"{sandbox.url}/_sandbox")
+        url = f"{sandbox.url}/api/tpapp/v2/auth/get_auth_token/"
+        never_left = requests.ConnectionError(urllib3.exceptions.NewConnectionError(None, "refused"))  # type: ignore[arg-type]
+        http.add("GET", url, body=never_left)
+        with pytest.raises(NoAnswer) as caught:
+            keeper.get(slot_of(launch))
+    assert not caught.value.sent
+    assert stored(app, slot_of(launch)).lease_owner is None
+    assert effects(sandbox, launch) == (0, 0, 0)
+    credentials.breaker(app).forget()
+    works(app, launch)
+    assert effects(sandbox, launch) == (1, 0, 0)
+
+
+def test_what_was_not_granted_is_not_asked_for(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    refresh(session)
+    before = len(sandbox.get("journal")["rows"])
+    launch.mini_program.permissions = [1]
+    douyin = credentials.bind(session, launch.mini_program)
+    with pytest.raises(NotGranted, match="基本信息设置权限"):
+        douyin.send(GetAppInfo())
+    assert len(sandbox.get("journal")["rows"]) == before
+    launch.mini_program.permissions = []  # nobody knows: Douyin tells
+    douyin = credentials.bind(session, launch.mini_program)
+    session.rollback()
+    assert douyin.send(GetAppInfo()).app_id == launch.mini_program.appid
+
+
+def test_a_revocation_during_the_exchange_stays(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The push is worked off between the answer to the exchange and its storing."""
+    owner = launch.third_party_app.id
+    call = RetrieveAuthCode(authorization_appid=launch.mini_program.appid)
+    code = credentials.bind_app(app, owner).send(call).authorization_code
+    store = exchange._store
+
+    def after_the_push(*arguments: Any) -> Any:
+        onboarding.revoke(app, launch.mini_program.appid, "商户在抖音取消了授权")
+        return store(*arguments)
+
+    monkeypatch.setattr(exchange, "_store", after_the_push)
+    with pytest.raises(Refused, match="取消了授权"):
+        credentials.exchange_code(app, owner, code)
+    refresh(session)
+    assert launch.mini_program.state == AuthorizationState.REVOKED
 
 
 def test_a_token_that_douyin_refuses_is_replaced(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:

@@ -10,12 +10,14 @@ from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.database import writing
+from app.douyin.development import VersionsReply
 from app.errors import Refused
-from app.models import OperationRun, RunState, Version, VersionEvent, VersionState
+from app.models import MiniProgram, OperationRun, RunState, Version, VersionEvent, VersionState
 from app.models.base import utcnow
 from app.models.version import next_number, parse_number
 from app.operations import release
-from app.operations.versions import follow, poll_interval
+from app.operations.versions import Reconciler, follow, poll_interval
 from tests.conftest import Launch, SandboxServer, change, operate, pass_time, refresh
 
 
@@ -214,6 +216,52 @@ def test_one_operation_at_a_time_per_mini_program(loop: Loop) -> None:
     held = loop.do("submit_audit")
     with pytest.raises(Refused, match=f"#{held.id}"):
         loop.do("release")
+
+
+def test_a_version_in_audit_that_one_reading_lacks_stays_in_audit(loop: Loop) -> None:
+    loop.upload()
+    loop.do("submit_audit")
+    refresh(loop.session)
+    with writing():
+        refresh(loop.session)
+        reconciler = Reconciler(loop.session, loop.session.get_one(MiniProgram, loop.row.id))
+        reconciler.apply(VersionsReply())
+        loop.session.commit()
+    assert loop.state("1.0.0") == VersionState.AUDITING
+
+
+def test_a_number_that_was_only_uploaded_binds_nobody(loop: Loop) -> None:
+    loop.upload("99999.0.0")
+    assert loop.upload("1.0.0").state == RunState.SUCCEEDED
+    loop.do("submit_audit")
+    loop.do("withdraw_audit")
+    assert loop.upload("0.9.0").state == RunState.FAILED
+
+
+def test_a_second_submission_waits_for_its_ten_seconds_instead_of_being_refused(loop: Loop) -> None:
+    loop.upload()
+    loop.do("submit_audit")
+    loop.do("withdraw_audit")
+    loop.upload()
+    before = loop.effects["audit"]
+    run = loop.do("submit_audit")
+    assert (run.state, run.attempts, run.err_no) == (RunState.QUEUED, 0, None)
+    assert loop.effects["audit"] == before
+    loop.later(11)
+    settle(loop, run)
+    assert loop.session.get_one(OperationRun, run.id).state == RunState.SUCCEEDED
+
+
+def test_rollbacks_are_ten_minutes_apart_whatever_was_released_between(loop: Loop) -> None:
+    loop.go_live("1.0.0")
+    loop.go_live("1.0.1")
+    loop.do("rollback")
+    release.sync(loop.app, loop.row.id)
+    loop.go_live("1.0.2")
+    before = loop.effects["rollback"]
+    run = loop.do("rollback")
+    assert (run.state, "10 分钟" in run.message) == (RunState.FAILED, True)
+    assert loop.effects["rollback"] == before
 
 
 def test_polling_is_quick_at_first_and_slower_later() -> None:
