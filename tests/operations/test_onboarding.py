@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app import operations as core
-from app.errors import DouyinError, Refused
+from app.douyin.authorization import GenAuthLink, LinkType
+from app.errors import DouyinError, NoAnswer, Refused
 from app.models import (
     AuthorizationLink,
     AuthorizationState,
@@ -50,6 +51,42 @@ def test_a_link_leads_back_to_our_own_address(shop: Shop) -> None:
     assert link.expires_at > utcnow() + timedelta(hours=23)
     state, _ = shop.consent(link)
     assert len(state) < 200
+
+
+GEN_LINK = "gen_link"
+
+
+def asked_for_links(shop: Shop) -> int:
+    return len([row for row in shop.sandbox.get("journal")["rows"] if GEN_LINK in str(row)])
+
+
+class CountingPace:
+    """Lets everything pass at once, and counts it."""
+
+    taken = 0
+
+    def take(self) -> None:
+        self.taken += 1
+
+
+def test_a_link_whose_answer_is_lost_is_asked_for_again_within_the_pace(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.link()  # the token is there: what follows are the link's own calls
+    pace = CountingPace()
+    monkeypatch.setattr(credentials.client(shop.app), "pace", pace)
+    before = asked_for_links(shop)
+    shop.sandbox.post("settings", drop_after_next=1, drop_path=GEN_LINK)
+    assert shop.link().state == LinkState.OPEN
+    assert (asked_for_links(shop) - before, pace.taken) == (2, 2)
+
+
+def test_a_link_that_makes_an_app_is_never_asked_for_twice(shop: Shop) -> None:
+    """Of these there are fifty a day."""
+    shop.sandbox.post("settings", drop_after_next=1, drop_path=GEN_LINK)
+    with pytest.raises(NoAnswer):
+        credentials.bind_app(shop.app, shop.owner.id).send(GenAuthLink(link_type=LinkType.CREATE, app_name="新店"))
+    assert asked_for_links(shop) == 1
 
 
 def test_coming_back_binds_the_app_to_the_merchant(shop: Shop) -> None:
