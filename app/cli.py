@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from app import operations as core
 from app import setup as setting_up
 from app import textindex
+from app.database import insert_missing
 from app.errors import DouzhouError, Refused
 from app.extensions import db
 from app.models import Door, InboundEvent, Industry, Merchant, OperationRun, RunState, ThirdPartyApp, User
@@ -132,7 +133,7 @@ merchant = AppGroup("merchant", help="Merchants.")
 def merchant_add(name: str, industry: str, json_: bool) -> None:
     """Make a merchant (and its industry, when new); prints its key."""
     with _session() as session:
-        trade = session.scalars(select(Industry).where(Industry.name == industry)).first() or Industry(name=industry)
+        trade, _ = insert_missing(session, Industry, {"name": industry})
         row = Merchant(name=name, industry=trade)
         session.add(row)
         try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+Row = TypeVar("Row")
 MAPPED = 256 * 1024 * 1024  # bytes of an SQLite file that a connection may map
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
@@ -29,6 +32,28 @@ def writing() -> Iterator[None]:
     """Back to the rule inside `reading`: transactions take the write lock at their start."""
     with reading(enabled=False):
         yield
+
+
+def insert_missing(session: Session, model: type[Row], key: Mapping[str, Any], **values: Any) -> tuple[Row, bool]:
+    """The row with this unique key, and whether it was made here, with `values`; the caller commits.
+
+    Whoever inserts the same key at the same moment is waited for, and their row is the one that is found.
+    """
+    named = select(model).filter_by(**key)
+    found = session.scalar(named)
+    if found is not None:
+        return found, False
+    session.flush()  # the caller's own faults stay outside the guard
+    row = model(**key, **values)
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        found = session.scalar(named)
+        if found is None:
+            raise  # another rule than the key's
+        return found, False
+    return row, True
 
 
 def prepare(engine: Engine) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from app.database import reading
+from app.database import insert_missing, reading
 from app.douyin import authorization as auth
 from app.douyin.contract import Token
 from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
@@ -24,7 +24,6 @@ from app.models import (
     AuthorizationCode,
     AuthorizationState,
     Credential,
-    CredentialKind,
     MiniProgram,
     ThirdPartyApp,
     VersionEvent,
@@ -32,7 +31,7 @@ from app.models import (
 from app.models.base import utcnow
 from app.models.mini_program import PERMISSION_WORDS
 from app.operations.connection import bind_app
-from app.operations.tokens import Slot, claim_code, code_hash, grant_of, sealed_values
+from app.operations.tokens import Slot, claim_code, code_hash, credential_row, grant_of, sealed_values
 from app.tenancy import PLATFORM, app_scope
 
 T = TypeVar("T")
@@ -236,24 +235,14 @@ def _record(session: Session, third_party_app_id: int, reply: auth.AuthorizerTok
 
 
 def _mini_program(session: Session, appid: str, owner: ThirdPartyApp) -> MiniProgram:
-    found = session.scalar(select(MiniProgram).where(MiniProgram.appid == appid))
-    if found is None:
-        # Nobody's yet: it waits to be claimed (待认领) unless the browser returns with a merchant's link.
-        pending = AuthorizationState.PENDING
-        found = MiniProgram(appid=appid, third_party_app_id=owner.id, state=pending, permissions=[], info={})
-        session.add(found)
-        session.flush()
-    return found
+    # A new one is nobody's: it waits to be claimed (待认领) unless the browser returns with a merchant's link.
+    pending = AuthorizationState.PENDING
+    made = {"third_party_app_id": owner.id, "state": pending, "permissions": [], "info": {}}
+    return insert_missing(session, MiniProgram, {"appid": appid}, **made)[0]
 
 
 def _put_tokens(session: Session, slot: Slot, reply: auth.AuthorizerTokens, sent_at: datetime) -> None:
-    row = session.scalar(select(Credential).where(Credential.key == slot.key))
-    if row is None:
-        kind = CredentialKind.AUTHORIZER
-        owner_id = slot.third_party_app_id
-        row = Credential(key=slot.key, kind=kind, third_party_app_id=owner_id, appid=slot.appid)
-        session.add(row)
-        session.flush()
+    row = credential_row(session, slot)
     values = sealed_values(row, grant_of(reply))
     now = utcnow()
     if row.obtained_at is not None and row.obtained_at > sent_at:

@@ -18,7 +18,6 @@ from typing import Any
 import structlog
 from flask import Flask
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.database import reading
@@ -29,13 +28,12 @@ from app.errors import DouyinError, DouzhouError, ErrorKind, NoAnswer, Refused
 from app.models import (
     AuthorizationState,
     Credential,
-    CredentialKind,
     MiniProgram,
     ThirdPartyApp,
 )
 from app.models.base import utcnow
 from app.models.mini_program import AUTHORIZATION_WORDS, lacks
-from app.operations.tokens import Grant, Held, Lease, Slot, claim_code, grant_of, sealed_values
+from app.operations.tokens import Grant, Held, Lease, Slot, claim_code, credential_row, grant_of, sealed_values
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
@@ -124,7 +122,8 @@ class Keeper:
         held = self._look(slot)
         if held is None:
             with app_scope(self.app, PLATFORM) as session:
-                _insert(session, slot)
+                credential_row(session, slot)
+                session.commit()
             held = self._look(slot)
         if held is None:
             raise NoAnswer("凭据记录刚被删除，请求没有发出", sent=False)
@@ -372,15 +371,6 @@ def _permit(session: Session, slot: Slot, *, v1: bool) -> None:
         if state != AuthorizationState.AUTHORIZED:
             word = AUTHORIZATION_WORDS[state] if state else "未登记"
             raise Refused(f"小程序 {slot.appid} 的授权状态为{word}：请先让商户完成授权")
-
-
-def _insert(session: Session, slot: Slot) -> None:
-    kind = CredentialKind(str(slot.kind))
-    session.add(Credential(key=slot.key, kind=kind, third_party_app_id=slot.third_party_app_id, appid=slot.appid))
-    try:
-        session.commit()
-    except IntegrityError:  # another was quicker
-        session.rollback()
 
 
 def _grant(reply: auth.AuthorizerTokens, slot: Slot) -> Grant:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import delete, event, insert, select
 from sqlalchemy.orm import Session
 
 from app.errors import Refused
+from app.extensions import db
 from app.models import OperationRun, RunState, Version, VersionEvent, VersionState
 from app.models.base import utcnow
 from app.models.version import next_number, parse_number
@@ -129,6 +130,19 @@ def test_a_rollback_of_the_first_version_is_refused(loop: Loop) -> None:
     run = loop.do("rollback")
     assert run.state == RunState.FAILED
     assert loop.effects["rollback"] == 0
+
+
+def test_a_version_that_another_reading_stored_meanwhile_is_left_to_the_next(loop: Loop) -> None:
+    """Stored after our rows were loaded and before Douyin's answer came: the answer may be the older of the two."""
+    loop.upload()
+    refresh(loop.session)
+    loop.session.execute(delete(VersionEvent))
+    loop.session.execute(delete(Version))
+    loop.session.commit()
+    other = insert(Version).values(mini_program_id=loop.row.id, number="1.0.0", merchant_id=loop.launch.merchant.id)
+    event.listen(db.engine, "savepoint", lambda connection, _name: connection.execute(other), once=True)
+    assert release.sync(loop.app, loop.row.id) == "记录同时被更新，稍后再同步"
+    assert "没有变化" in release.sync(loop.app, loop.row.id) or loop.state("1.0.0") == VersionState.UPLOADED
 
 
 def test_a_version_number_must_grow(loop: Loop) -> None:
