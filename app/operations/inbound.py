@@ -200,6 +200,17 @@ def process_due(app: Flask, limit: int = 500) -> int:
     return done
 
 
+def take_tickets(app: Flask) -> int:
+    """Work off the tickets that wait, for whoever needs one now and has no worker running; gives how many.
+
+    Not with a transaction of the caller's open: on SQLite that may hold the only write lock.
+    """
+    waiting = select(InboundEvent.id).where(InboundEvent.event == "PUSH", _claimable(utcnow()))
+    with app_scope(app, PLATFORM) as session, reading():
+        ids = list(session.scalars(waiting.order_by(InboundEvent.id).limit(A_ROUND)))
+    return sum(process(app, event_id) for event_id in ids)
+
+
 def _due(app: Flask, limit: int) -> list[int]:
     now = utcnow()
     older = aliased(InboundEvent)
