@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 
 from sqlalchemy import event, select
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
 Row = TypeVar("Row")
 MAPPED = 256 * 1024 * 1024  # bytes of an SQLite file that a connection may map
+SQLITE_BUSY = frozenset({5, 6})  # busy (whatever its further reason), locked
+POSTGRESQL_BUSY = frozenset({"40001", "40P01", "55P03"})  # not serialisable, deadlock, lock not had in time
+MYSQL_BUSY = frozenset({1205, 1213})  # lock not had in time, deadlock
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
 
@@ -54,6 +58,23 @@ def insert_missing(session: Session, model: type[Row], key: Mapping[str, Any], *
             raise  # another rule than the key's
         return found, False
     return row, True
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Whether a statement failed only because of what others do at this moment: locked, a deadlock, no connection free.
+
+    The transaction is lost; the same again may well succeed.
+    """
+    if isinstance(error, NoConnection):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in SQLITE_BUSY
+    if (state := getattr(error.orig, "sqlstate", None)) is not None:
+        return state in POSTGRESQL_BUSY
+    return bool(error.orig and error.orig.args and error.orig.args[0] in MYSQL_BUSY)
 
 
 def prepare(engine: Engine) -> None:
