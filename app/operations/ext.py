@@ -29,7 +29,6 @@ SECRET_ENDINGS = (
 SETTINGS = ("SECRET_KEY", "JWT_SECRET_KEY", "INDEX_KEY", "METRICS_TOKEN")
 ADDRESSES = ("SQLALCHEMY_DATABASE_URI", "REDIS_URL", "SMTP_URL", "STORAGE_URL")
 _NO_LETTERS = re.compile(r"[\W_]+")
-_PUBLIC = "ext.json 会随小程序公开，不能包含密钥或令牌"
 
 
 def build_ext(app: MiniProgram, merchant: Merchant | None) -> str:
@@ -99,7 +98,7 @@ def _check_item(name: str, item: Any) -> None:
             raise Refused("ext.json 含有不能使用的字符", field="ext")
     told = item is not None and item != "" and not isinstance(item, bool)
     if told and _NO_LETTERS.sub("", name).lower().endswith(SECRET_ENDINGS):
-        raise Refused(f"{_PUBLIC}：{name[:40]}", field="ext")
+        raise Refused(f"ext.json 会随小程序公开，不能包含密钥或令牌：{name[:40]}", field="ext")
 
 
 def _broken(text: str) -> bool:
@@ -148,7 +147,7 @@ def refuse_secrets(text: str, secrets: list[str]) -> None:
             for secret in secrets:
                 held |= _holds(part, secret)
     if held:
-        raise Refused(f"{_PUBLIC}：其中一个值是本系统的密钥", field="ext")
+        raise Refused("ext.json 会随小程序公开，其中有一个值是本系统的密钥：请去掉它", field="ext")
 
 
 def _holds(text: str, secret: str) -> bool:
