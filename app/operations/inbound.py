@@ -279,7 +279,8 @@ def _claim(app: Flask, event_id: int) -> Push | None:
             session.rollback()
             return None
         session.commit()
-        row = session.get_one(InboundEvent, event_id)
+        with reading():
+            row = session.get_one(InboundEvent, event_id)
         return Push(
             id=row.id,
             third_party_app_id=row.third_party_app_id,

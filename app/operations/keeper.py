@@ -231,7 +231,7 @@ class Keeper:
 
     def _component(self, lease: Lease) -> Grant:
         slot = lease.slot
-        with app_scope(self.app, PLATFORM) as session:
+        with app_scope(self.app, PLATFORM) as session, reading():
             owner = session.get_one(ThirdPartyApp, slot.third_party_app_id)
             secret, ticket = owner.secret, owner.ticket
             fresh = owner.ticket_at is not None and utcnow() - owner.ticket_at < TICKET_LIFE
