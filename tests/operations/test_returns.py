@@ -90,6 +90,18 @@ def test_after_silence_a_code_is_never_sent_again(shop: Shop) -> None:
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize("code", [987654, -3])
+def test_an_answer_that_says_nothing_about_the_code_is_like_silence(shop: Shop, code: int) -> None:
+    state, authorization_code = shop.consent(shop.link(), delay=60)
+    shop.sandbox.post("settings", error_rate=1.0, error_code=code)
+    assert shop.back(state, authorization_code).ending is Ending.WAITING
+    shop.sandbox.post("settings", error_rate=0.0, error_code=0)
+    assert later(shop, state).ending is Ending.WAITING
+    assert shop.sandbox.effects(shop.appid)["exchange"] == 0  # nobody can say that it was not spent
+    push(shop, authorization_code)
+    assert later(shop, state).ending is Ending.LINKED
+
+
 def test_after_silence_the_push_of_the_same_code_names_the_app(shop: Shop) -> None:
     state, code = silent(shop)
     push(shop, code)
