@@ -38,6 +38,15 @@ def writing() -> Iterator[None]:
         yield
 
 
+def let_go(session: Session) -> None:
+    """End the transaction of a caller that has only read: something slow follows, not under SQLite's one writer.
+
+    What waits in the session to be written stays there, and keeps its transaction.
+    """
+    if not (session.new or session.dirty or session.deleted):
+        session.commit()
+
+
 def insert_missing(session: Session, model: type[Row], key: Mapping[str, Any], **values: Any) -> tuple[Row, bool]:
     """The row with this unique key, and whether it was made here, with `values`; the caller commits.
 

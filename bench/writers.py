@@ -1,9 +1,10 @@
 """How long each transaction holds SQLite's one write lock, and where it began: `make bench-writers ARGS="tests/api"`.
 
 Runs tests with listeners on the engine. Prints the places whose transactions worked longest under the lock, in the
-time of the processor (a busy machine changes nothing), with the longest work between two statements of one; what was
-sent over the network meanwhile; and the places that read first and wrote later in a transaction that did not take the
-lock at its start: "database is locked" comes at once there when another wrote.
+time of the processor (a busy machine changes nothing), with the longest work between two statements of one; the slow
+things that were done meanwhile (tests hash passwords in no time, and their files are small); and the places that read
+first and wrote later in a transaction that did not take the lock at its start: "database is locked" comes at once
+there when another wrote.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import time
 import traceback
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,15 @@ from sqlalchemy.engine import Engine
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = 0.05  # seconds
 DEFAULT = ("tests/operations", "tests/api", "tests/views", "tests/jobs", "tests/test_cli.py")
+SLOW = {
+    "app.passwords": ("generate_password_hash", "check_password_hash", "zxcvbn"),
+    "app.storage": ("put", "put_sealed", "open_file"),
+    "app.operations.transfer.import_": ("look",),
+    "app.operations.transfer.export": ("write_file",),
+    "socket": ("getaddrinfo", "create_connection"),
+    "subprocess": ("Popen",),
+    "time": ("sleep",),
+}
 PASSED_BY = ("app/database.py", "app/tenancy.py", "app/extensions.py")
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
@@ -61,7 +73,7 @@ class Ledger:
 
     places: dict[str, Place] = field(default_factory=lambda: defaultdict(Place))
     read_first: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    sent: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    slow: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     open: dict[int, _Open] = field(default_factory=dict)
 
 
@@ -120,20 +132,25 @@ def _ends(name: str) -> None:
     setattr(SQLiteDialect_pysqlite, name, end)
 
 
-def _sends() -> None:
-    inner = HTTPAdapter.send
+def _watch(owner: Any, name: str) -> None:
+    """Note when something slow is done by a thread that has the lock."""
+    inner = getattr(owner, name)
 
-    def send(self: Any, *arguments: Any, **options: Any) -> Any:
+    @wraps(inner)
+    def watched(*arguments: Any, **options: Any) -> Any:
         for held in list(ledger.open.values()):
             if held.locked and held.thread == threading.get_ident():
-                ledger.sent[held.place, _here()] += 1
-        return inner(self, *arguments, **options)
+                ledger.slow[held.place, f"{name} at {_here()}"] += 1
+        return inner(*arguments, **options)
 
-    HTTPAdapter.send = send  # type: ignore[method-assign]
+    setattr(owner, name, watched)
 
 
 def pytest_configure() -> None:
-    _sends()
+    _watch(HTTPAdapter, "send")
+    for module, names in SLOW.items():
+        for name in names:
+            _watch(import_module(module), name)
     event.listen(Engine, "before_cursor_execute", _before)
     event.listen(Engine, "after_cursor_execute", _after)
     for name in ("do_commit", "do_rollback"):
@@ -149,10 +166,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             mean = place.total / place.count * 1000
             say(f"  {place.longest * 1000:10.0f} {mean:9.1f} {place.count:7}  {name}")
             say(f"  {'':28}  {place.gap * 1000:.0f} ms, {place.gap_place}")
-    say("Sent over the network under the lock:")
-    for (began, sent), count in sorted(ledger.sent.items()):
-        if "tests" not in {began, sent}:
-            say(f"  {count:5} {began} -> {sent}")
+    say("Slow things under the lock:")
+    for (began, done), count in sorted(ledger.slow.items()):
+        if began != "tests":
+            say(f"  {count:5} {began} -> {done}")
     say("Read first and written later without the lock:")
     for (began, wrote), count in sorted(ledger.read_first.items()):
         if "tests" not in {began, wrote}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
+from app import passwords, storage
 from app.database import writing
 from app.extensions import db
+from app.models import User
 from app.operations import credentials, onboarding
 from app.operations.outcome import Ending
-from tests.conftest import Launch, SandboxServer
+from app.operations.transfer import import_
+from tests.conftest import Launch, SandboxServer, csrf_token, refresh
 from tests.operations.shop import Shop
 
 SOON = 300  # milliseconds; what waits for the writer fails after these
@@ -89,3 +93,49 @@ def test_a_page_of_a_return_that_is_over_does_not_wait(
     busy()
     assert onboarding.complete(app, state, code).ending is Ending.LINKED
     assert onboarding.complete(app, state, "").ending is Ending.LINKED
+
+
+@pytest.fixture
+def under_the_lock(app: Flask, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Slow things that were done while the session of the request had a transaction open."""
+    found: list[str] = []
+
+    def watch(module: Any, name: str) -> None:
+        inner = getattr(module, name)
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            if db.session.registry.has() and db.session().in_transaction():
+                found.append(name)
+            return inner(*arguments, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(passwords, "generate_password_hash")
+    watch(passwords, "check_password_hash")
+    watch(import_, "look")
+    watch(storage, "put_sealed")
+    return found
+
+
+def test_no_password_is_hashed_under_the_lock(
+    client_for: Callable[..., FlaskClient], session: Session, under_the_lock: list[str]
+) -> None:
+    client = client_for("platform_admin")
+    form = {"username": "newcomer", "full_name": "新人", "email": "", "roles": "operator"}
+    made = client.post("/users/add", data=form | {"csrf_token": csrf_token(client, "/users/add")})
+    assert made.status_code == 200 and "newcomer" in made.text
+    refresh(session)
+    key = session.scalars(select(User.id).where(User.username == "newcomer")).one()
+    page = f"/users/reset/{key}"
+    assert client.post(page, data={"csrf_token": csrf_token(client, page)}).status_code == 200
+    assert under_the_lock == []
+
+
+def test_no_file_is_looked_at_under_the_lock(client_for: Callable[..., FlaskClient], under_the_lock: list[str]) -> None:
+    client = client_for("platform_admin")
+    page = "/merchantview/import"
+    text = "商户名称,行业\n花店,鲜花\n".encode()
+    form = {"csrf_token": csrf_token(client, page), "mode": "both", "file": (io.BytesIO(text), "a.csv")}
+    answer = client.post(page, data=form, content_type="multipart/form-data")
+    assert answer.status_code == 302
+    assert under_the_lock == []
