@@ -114,6 +114,7 @@ def under_the_lock(app: Flask, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     watch(passwords, "check_password_hash")
     watch(import_, "look")
     watch(storage, "put_sealed")
+    watch(storage, "read_sealed")
     return found
 
 
@@ -131,7 +132,10 @@ def test_no_password_is_hashed_under_the_lock(
     assert under_the_lock == []
 
 
-def test_no_file_is_looked_at_under_the_lock(client_for: Callable[..., FlaskClient], under_the_lock: list[str]) -> None:
+def test_no_file_is_looked_at_under_the_lock(
+    client_for: Callable[..., FlaskClient], launch: Launch, under_the_lock: list[str]
+) -> None:
+    """`launch` brings the industry: rows that are refused would be kept together with the chunk's end."""
     client = client_for("platform_admin")
     page = "/merchantview/import"
     text = "商户名称,行业\n花店,鲜花\n".encode()
