@@ -57,15 +57,11 @@ def check_ext(text: str) -> str:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
         raise Refused(f"ext.json 不是有效的 JSON（{_where(error)}）", field="ext") from None
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity: Python reads them, JSON does not know them
 
 
 def _where(error: ValueError) -> str:
@@ -92,7 +88,9 @@ def _walk(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _check_item(name: str, item: Any) -> None:
     if isinstance(item, float) and not math.isfinite(item):
-        raise Refused("ext.json 不是有效的 JSON（格式有误）", field="ext")  # 1e999
+        raise Refused(
+            "ext.json 不是有效的 JSON（格式有误）", field="ext"
+        )  # NaN, Infinity, 1e999: Python reads them, JSON does not know them
     for text in (name, item):
         if isinstance(text, str) and ("\0" in text or _broken(text)):
             raise Refused("ext.json 含有不能使用的字符", field="ext")
