@@ -11,9 +11,11 @@ from typing import Any
 
 from flask_appbuilder.security.sqla.models import Role
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import api_keys, passwords, throttle, twofactor, websession
+from app.database import let_go
 from app.errors import Refused
 from app.models.audit import record
 from app.models.base import utcnow
@@ -60,25 +62,36 @@ def create_user(
     """A new user and its password; one that is made here must be changed at the first log-in."""
     user_name = checked_user_name(user_name)
     check_roles(role_names, merchant)
-    if session.scalars(select(ConsoleUser.id).where(ConsoleUser.username == user_name)).first() is not None:
-        raise Refused(f"用户名「{user_name}」已被使用：请换一个", field="username")
+    _refuse_taken(session, user_name)
     chosen = password if password is not None else passwords.new_password()
+    let_go(session)
     passwords.check_password_strength(chosen, user_name)
+    hashed = passwords.hash_password(chosen)
     user = ConsoleUser(
         username=user_name,
         first_name=full_name.strip() or user_name,
         last_name="",
         email=email.strip() or f"{user_name}{NO_MAIL}",
         active=True,
-        password=passwords.hash_password(chosen),
+        password=hashed,
         password_changed_at=utcnow(),
         must_change_password=password is None,
         merchant_id=merchant.id if merchant is not None else None,
     )
     user.roles = find_roles(session, role_names)
     session.add(user)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError:
+        session.rollback()
+        _refuse_taken(session, user_name)  # by somebody else, while the hash was worked out
+        raise
     return user, chosen
+
+
+def _refuse_taken(session: Session, user_name: str) -> None:
+    if session.scalars(select(ConsoleUser.id).where(ConsoleUser.username == user_name)).first() is not None:
+        raise Refused(f"用户名「{user_name}」已被使用：请换一个", field="username")
 
 
 def end_credentials(session: Session, user: ConsoleUser, *, keep: str | None = None) -> None:
@@ -91,6 +104,7 @@ def set_password(
     session: Session, user: ConsoleUser, password: str, *, must_change: bool, keep: str | None = None
 ) -> None:
     """Store a password that has been checked; other sessions and tokens end."""
+    let_go(session)
     user.password = passwords.hash_password(password)
     user.password_changed_at = utcnow()
     user.must_change_password = must_change

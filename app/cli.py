@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from app import operations as core
 from app import setup as setting_up
 from app import textindex
+from app.database import insert_missing
 from app.errors import DouzhouError, Refused
 from app.extensions import db
 from app.models import Door, InboundEvent, Industry, Merchant, OperationRun, RunState, ThirdPartyApp, User
@@ -132,7 +133,7 @@ merchant = AppGroup("merchant", help="Merchants.")
 def merchant_add(name: str, industry: str, json_: bool) -> None:
     """Make a merchant (and its industry, when new); prints its key."""
     with _session() as session:
-        trade = session.scalars(select(Industry).where(Industry.name == industry)).first() or Industry(name=industry)
+        trade, _ = insert_missing(session, Industry, {"name": industry})
         row = Merchant(name=name, industry=trade)
         session.add(row)
         try:
@@ -157,8 +158,9 @@ def merchant_list(json_: bool) -> None:
 @as_json
 def authorize_link(key: str, appid: str, json_: bool) -> None:
     """Print a link by which the merchant authorises its mini-program."""
-    from app.operations import onboarding  # noqa: PLC0415  (kept out of every other command's start)
+    from app.operations import inbound, onboarding  # noqa: PLC0415  (kept out of every other command's start)
 
+    inbound.take_tickets(_app())
     with _session() as session:
         found = session.scalars(select(Merchant).where(Merchant.key == key)).first()
         apps = session.scalars(select(ThirdPartyApp).where(ThirdPartyApp.active)).all()
@@ -175,6 +177,9 @@ def authorize_link(key: str, appid: str, json_: bool) -> None:
 @click.option("-p", "params", multiple=True, help="key=value")
 def operate(operation: str, appid: str, params: tuple[str, ...]) -> None:
     """Run one operation now and print the run as JSON."""
+    from app.operations import inbound  # noqa: PLC0415  (kept out of every other command's start)
+
+    inbound.take_tickets(_app())
     pairs = dict(item.partition("=")[::2] for item in params)
     app = _app()
     with _session() as session:
@@ -203,7 +208,9 @@ def _work_to_the_end(app: Flask, run_id: int) -> RunState:
 def job(name: str) -> None:
     """Run one scheduled job now."""
     from app.jobs import run_now  # noqa: PLC0415  (kept out of every other command's start)
+    from app.operations import inbound  # noqa: PLC0415  (as above)
 
+    inbound.take_tickets(_app())
     try:
         run = run_now(_app(), name, "命令行")
     except Refused as refused:

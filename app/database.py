@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlalchemy.orm import Session
 
+Row = TypeVar("Row")
 MAPPED = 256 * 1024 * 1024  # bytes of an SQLite file that a connection may map
+SQLITE_BUSY = frozenset({5, 6})  # busy (whatever its further reason), locked
+POSTGRESQL_BUSY = frozenset({"40001", "40P01", "55P03"})  # not serialisable, deadlock, lock not had in time
+MYSQL_BUSY = frozenset({1205, 1213})  # lock not had in time, deadlock
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
 
@@ -29,6 +36,54 @@ def writing() -> Iterator[None]:
     """Back to the rule inside `reading`: transactions take the write lock at their start."""
     with reading(enabled=False):
         yield
+
+
+def let_go(session: Session) -> None:
+    """End the transaction of a caller that has only read: something slow follows, not under SQLite's one writer.
+
+    What waits in the session to be written stays there, and keeps its transaction.
+    """
+    if not (session.new or session.dirty or session.deleted):
+        session.commit()
+
+
+def insert_missing(session: Session, model: type[Row], key: Mapping[str, Any], **values: Any) -> tuple[Row, bool]:
+    """The row with this unique key, and whether it was made here, with `values`; the caller commits.
+
+    Whoever inserts the same key at the same moment is waited for, and their row is the one that is found.
+    """
+    named = select(model).filter_by(**key)
+    found = session.scalar(named)
+    if found is not None:
+        return found, False
+    session.flush()  # the caller's own faults stay outside the guard
+    row = model(**key, **values)
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        found = session.scalar(named)
+        if found is None:
+            raise  # another rule than the key's
+        return found, False
+    return row, True
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Whether a statement failed only because of what others do at this moment: locked, a deadlock, no connection free.
+
+    The transaction is lost; the same again may well succeed.
+    """
+    if isinstance(error, NoConnection):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in SQLITE_BUSY
+    if (state := getattr(error.orig, "sqlstate", None)) is not None:
+        return state in POSTGRESQL_BUSY
+    return bool(error.orig and error.orig.args and error.orig.args[0] in MYSQL_BUSY)
 
 
 def prepare(engine: Engine) -> None:

@@ -10,9 +10,13 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, NotFound
 
+from app.database import is_busy
 from app.errors import DouyinError, NoAnswer, Refused
+from app.extensions import db
 from app.i18n import say
 from app.tenancy import ScopeError
 
@@ -34,12 +38,14 @@ WORDS = {
     405: ("不支持的操作", "请从页面上的按钮重新操作。"),
     413: ("内容太大", "上传或提交的内容超过了上限，请缩小后重试。"),
     429: ("操作太频繁", "请稍后再试。"),
+    503: ("系统繁忙", "很多人正在同时操作，刚才的请求没有完成，也没有保存。请稍等几秒后重试。"),
     500: ("系统出错", "问题已记录。请稍后重试；反馈时请附上编号。"),
 }
 CODES = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
-    413: "too_large", 429: "too_many_requests", 500: "internal",
+    413: "too_large", 429: "too_many_requests", 500: "internal", 503: "busy",
 }  # fmt: skip
+BUSY_SECONDS = 2
 EXPIRED = ("页面已过期", "请返回上一页，刷新后重新提交。")
 
 
@@ -107,7 +113,7 @@ def _answer(code: int, title: str, message: str, *, reference: str = "") -> Resp
 
 def _page(**words: Any) -> str:
     """A fault inside the console's frame for who has logged in, bare for all others and when the frame fails too."""
-    words |= {"back": _way_back(), "again": request.method == "GET" and words["code"] in {429, 500, 502}}
+    words |= {"back": _way_back(), "again": request.method == "GET" and words["code"] in {429, 500, 502, 503}}
     try:
         if current_user.is_authenticated:
             return render_template("console/error.html", appbuilder=current_app.appbuilder, **words)  # type: ignore[attr-defined]
@@ -143,7 +149,22 @@ def _on_http_error(error: HTTPException) -> Any:
     return answer
 
 
+def _on_database(error: DBAPIError | NoConnection) -> Response:
+    """A database that is busy with others is no fault of ours: the same again, in a moment, may well succeed."""
+    if not is_busy(error):
+        raise error  # a fault like any other
+    log.warning("database busy at %s %s: %s", request.method, request.path, type(error).__name__)
+    db.session.rollback()
+    answer = _answer(503, *WORDS[503])
+    answer.headers["Retry-After"] = str(BUSY_SECONDS)
+    if request.method == "GET" and not wants_json() and "HX-Request" not in request.headers:
+        answer.headers["Refresh"] = str(BUSY_SECONDS)
+    return answer
+
+
 def _on_unhandled(error: InternalServerError) -> Response:
+    if is_busy(error.original_exception):  # while the session was saved: no handler is asked then
+        return _on_database(error.original_exception)  # type: ignore[arg-type]
     reference = secrets.token_hex(4)
     original = error.original_exception or error
     log.error(
@@ -190,6 +211,8 @@ def init_app(app: Flask) -> None:
     app.after_request(_add_headers)
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(500, _on_unhandled)
+    app.register_error_handler(DBAPIError, _on_database)
+    app.register_error_handler(NoConnection, _on_database)
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(ScopeError, _on_scope_error)
     app.register_error_handler(Refused, _on_refused)

@@ -16,6 +16,7 @@ from sqlalchemy import inspect, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.database import insert_missing
 from app.errors import Refused
 from app.extensions import db
 from app.models import Merchant, ThirdPartyApp
@@ -111,10 +112,7 @@ def add_third_party_app(session: Session, appid: str, name: str, secrets: Mappin
         raise Refused("应给出 secret、token、aes_key 三项")
     if len(secrets["aes_key"]) != 43:
         raise Refused("aes_key（消息加密解密 KEY）应为 43 个字符", field="aes_key")
-    row = session.scalars(select(ThirdPartyApp).where(ThirdPartyApp.appid == appid)).first()
-    if row is None:
-        row = ThirdPartyApp(appid=appid, name=name or appid)
-        session.add(row)
+    row, _ = insert_missing(session, ThirdPartyApp, {"appid": appid}, name=name or appid)
     row.secret, row.token, row.aes_key = secrets["secret"], secrets["token"], secrets["aes_key"]
     if name:
         row.name = name

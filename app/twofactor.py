@@ -15,6 +15,7 @@ import segno
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from app.database import insert_missing
 from app.errors import Refused
 from app.models.api_key import TwoFactor
 from app.models.audit import record
@@ -47,9 +48,7 @@ def begin(session: Session, user: ConsoleUser) -> None:
     held = row_of(session, user.id, lock=True)
     if held is not None and held.confirmed_at is not None:
         raise Refused("两步验证已经开启")
-    if held is None:
-        held = TwoFactor(user_id=user.id)
-        session.add(held)
+    held = held or insert_missing(session, TwoFactor, {"user_id": user.id})[0]
     held.secret, held.created_at, held.last_step = pyotp.random_base32(), utcnow(), 0
     session.flush()
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from click.testing import Result
 from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.models import ThirdPartyApp, User
-from tests.conftest import COMPONENT, PASSWORD, Launch, SandboxServer
+from app.models import AuthorizationLink, Credential, ThirdPartyApp, User
+from app.models.base import utcnow
+from app.operations import inbound
+from tests.conftest import COMPONENT, PASSWORD, Launch, SandboxServer, change, csrf_token, refresh
+from tests.pushes import sealed, ticket
 
 
 def run(app: Flask, *arguments: str, stdin: str = "") -> Result:
@@ -96,3 +103,46 @@ def test_a_job_runs_by_name(app: Flask) -> None:
 
 def test_keys_rotate_is_repeatable(app: Flask, third_party_app: ThirdPartyApp) -> None:
     assert "third_party_app 0" in run(app, "keys", "rotate").stdout
+
+
+@pytest.fixture
+def ticket_waits(app: Flask, session: Session, sandbox: SandboxServer, launch: Launch) -> ThirdPartyApp:
+    """The only ticket that still lives came by a push that nobody has worked off."""
+    owner = launch.third_party_app
+    change(session, owner, ticket_at=utcnow() - timedelta(hours=4))
+    sandbox.post("expire", kind="component")
+    refresh(session)
+    session.execute(delete(Credential).where(Credential.appid.is_(None)))
+    session.commit()
+    fresh = sandbox.post("ticket", appid=owner.appid)["tickets"][owner.appid]
+    assert inbound.receive(app, owner.appid, "authorization", sealed(ticket(fresh)), "127.0.0.1")
+    refresh(session)
+    return owner
+
+
+def test_a_ticket_that_waits_is_used_for_a_link(app: Flask, launch: Launch, ticket_waits: ThirdPartyApp) -> None:
+    result = run(app, "authorize-link", "--merchant", launch.merchant.key)
+    assert (result.exit_code, result.stdout.startswith("http")) == (0, True), result.output
+
+
+def test_a_ticket_that_waits_is_used_by_an_operation(app: Flask, launch: Launch, ticket_waits: ThirdPartyApp) -> None:
+    code, shown = operate(app, "sync_templates", ticket_waits.appid)
+    assert code == 0, shown
+
+
+def test_a_ticket_that_waits_is_used_by_a_job(app: Flask, launch: Launch, ticket_waits: ThirdPartyApp) -> None:
+    result = run(app, "job", "sync_templates")
+    assert result.stdout.startswith("ok 成功 1"), result.output
+
+
+def test_a_ticket_that_waits_is_used_by_the_page_that_makes_a_link(
+    app: Flask, session: Session, launch: Launch, ticket_waits: ThirdPartyApp, client_for: Callable[..., FlaskClient]
+) -> None:
+    operator = client_for("operator")
+    address = f"/authorizationview/add?merchant={launch.merchant.id}"
+    form = {"merchant": launch.merchant.id, "third_party_app": ticket_waits.id}
+    answer = operator.post(address, data=form | {"csrf_token": csrf_token(operator, address)})
+    assert answer.status_code == 302, answer.text[-2000:]
+    refresh(session)
+    newest = select(AuthorizationLink.url).order_by(AuthorizationLink.id.desc()).limit(1)
+    assert session.scalars(newest).one().startswith("http")

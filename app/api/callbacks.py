@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qsl
 
 import structlog
-from flask import Blueprint, Flask, Response, current_app, make_response, render_template, request
+from flask import Blueprint, Flask, Response, current_app, make_response, redirect, render_template, request, url_for
 
 from app.extensions import csrf
 from app.operations import inbound, onboarding
@@ -58,7 +58,10 @@ def authorized(state: str) -> Response:
         return Response(status=204)  # a look ahead (HEAD) must not use the link up
     state, code = _code(state)
     found = onboarding.complete(_app(), state, code)
-    page = make_response(render_template("authorized.html", outcome=found), found.status)
+    if found.waits and code:  # what is looked at again and again, and left open, has no code in its address
+        page = make_response(redirect(url_for("callbacks.authorized", state=state), 303))
+    else:
+        page = make_response(render_template("authorized.html", outcome=found), found.status)
     page.headers["Cache-Control"] = "no-store"
     page.headers["Referrer-Policy"] = "no-referrer"
     return page

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.database import reading
 from app.extensions import db
 from app.models import AuthorizationState, MiniProgram, OperationRun, ThirdPartyApp
 from app.models.base import utcnow
@@ -32,7 +33,7 @@ def readyz() -> tuple[Response, int]:
     """Database, migrations and tickets; 503 when the database or its migrations are not ready."""
     try:
         head, current = revisions()
-        with app_scope(current_app._get_current_object(), PLATFORM) as session:  # type: ignore[attr-defined]
+        with app_scope(current_app._get_current_object(), PLATFORM) as session, reading():  # type: ignore[attr-defined]
             tickets = session.execute(select(ThirdPartyApp.appid, ThirdPartyApp.ticket_at).where(ThirdPartyApp.active))
             ages = {appid: int((utcnow() - at).total_seconds()) if at else None for appid, at in tickets}
     except SQLAlchemyError as fault:
@@ -72,7 +73,7 @@ def metrics() -> Response:
     runs = Gauge("douzhou_operation_runs_open", "Operation runs that are not over", ["state"], registry=registry)
     apps = Gauge("douzhou_mini_programs", "Mini-programs by authorisation state", ["state"], registry=registry)
     tickets = Gauge("douzhou_ticket_age_seconds", "Age of the component ticket", ["appid"], registry=registry)
-    with app_scope(current_app._get_current_object(), PLATFORM) as session:  # type: ignore[attr-defined]
+    with app_scope(current_app._get_current_object(), PLATFORM) as session, reading():  # type: ignore[attr-defined]
         open_runs = select(OperationRun.state, func.count()).where(OperationRun.finished_at.is_(None))
         for state, count in session.execute(open_runs.group_by(OperationRun.state)):
             runs.labels(str(state)).set(count)

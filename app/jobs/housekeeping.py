@@ -12,6 +12,7 @@ from app.jobs import tasks
 from app.models import (
     ApiCall,
     AuthorizationCode,
+    AuthorizationReturn,
     Heartbeat,
     InboundEvent,
     InboundState,
@@ -47,6 +48,7 @@ def _old() -> list[tuple[type[Any], Any, Any]]:
         (NotificationDelivery, NotificationDelivery.id, NotificationDelivery.created_at < now - timedelta(days=30)),
         (RefusedPush, RefusedPush.id, RefusedPush.at < now - timedelta(days=30)),
         (AuthorizationCode, AuthorizationCode.code_hash, AuthorizationCode.claimed_at < now - timedelta(days=2)),
+        (AuthorizationReturn, AuthorizationReturn.id, AuthorizationReturn.at < now - timedelta(days=2)),
         (LoginAttempt, LoginAttempt.id, LoginAttempt.at < now - timedelta(days=1)),
         (Heartbeat, Heartbeat.name, Heartbeat.seen_at < now - timedelta(days=1)),
         (WebSession, WebSession.id_hash, WebSession.expires_at < now),

@@ -13,7 +13,7 @@ from app.database import reading
 from app.errors import DouzhouError
 from app.models import AuthorizationState, MiniProgram, ThirdPartyApp
 from app.models.base import utcnow
-from app.operations import inbound, onboarding, profile, release, template
+from app.operations import inbound, onboarding, profile, release, returns, template
 from app.tenancy import PLATFORM, app_scope
 
 AT_ONCE = 8
@@ -78,5 +78,7 @@ def templates(app: Flask) -> str:
 
 
 def events(app: Flask) -> str:
-    """Pushes that wait."""
-    return f"处理 {inbound.process_due(app, 500)} 条"
+    """Pushes that wait, and merchants' returns that learn from them."""
+    done = f"处理 {inbound.process_due(app, 500)} 条"
+    finished = returns.pursue(app)
+    return f"{done}，完成 {finished} 个授权" if finished else done

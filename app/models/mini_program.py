@@ -176,7 +176,7 @@ class AuthorizationReturn(HasSecrets, PlatformOnly, Model):
     link_id: Mapped[int] = mapped_column(ForeignKey("authorization_link.id"), unique=True, nullable=False)
     code_hash: Mapped[str] = mapped_column(String(64), nullable=False)
     code_sealed: Mapped[str | None] = sealed_column()
-    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)  # next look at it
 
     code = Sealed()
     link: Mapped[AuthorizationLink] = relationship()

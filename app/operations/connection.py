@@ -7,6 +7,7 @@ import threading
 from flask import Flask, current_app
 from sqlalchemy.orm import Session
 
+from app.database import reading
 from app.douyin.client import Douyin, DouyinClient
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
 from app.operations.breaker import Breaker
@@ -86,6 +87,6 @@ def bind(session: Session, row: MiniProgram | Template | TemplateApp | ThirdPart
 
 def bind_app(app: Flask, third_party_app_id: int) -> Douyin:
     """Douyin with the credentials of a third-party app, by id, for callers that have no session."""
-    with app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         appid = session.get_one(ThirdPartyApp, third_party_app_id).appid
     return client(app).bind(AppTokens(keeper(app), third_party_app_id, appid))

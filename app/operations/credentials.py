@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app.database import reading
 from app.douyin.contract import Token
 from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
 from app.models import (
@@ -106,7 +107,7 @@ def _refresh_one(app: Flask, slot: Slot, name: str, counts: dict[str, int], faul
 
 def _component_due(app: Flask) -> list[Slot]:
     kinds = [Token.COMPONENT] + ([Token.COMPONENT_V1] if app.config.get("DOUYIN_V1_TOKENS") else [])
-    with app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         owners = session.execute(
             select(ThirdPartyApp.id, ThirdPartyApp.appid).where(
                 ThirdPartyApp.active.is_(True), ThirdPartyApp.ticket_at.is_not(None)
@@ -139,7 +140,7 @@ def _refresh_tokens_due(app: Flask) -> list[Slot]:
     kinds = [CredentialKind.AUTHORIZER]
     if app.config.get("DOUYIN_V1_TOKENS"):
         kinds.append(CredentialKind.AUTHORIZER_V1)
-    with app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         return _authorizer_slots(session, Credential.kind.in_(kinds), Credential.obtained_at < utcnow() - REFRESH_AGE)
 
 
@@ -151,7 +152,7 @@ def _access_tokens_due(app: Flask) -> list[Slot]:
         .where(ApiCall.at > now - IN_USE, ApiCall.appid != "", ApiCall.name.not_in(_TOKEN_CALLS))
         .distinct()
     )
-    with app_scope(app, PLATFORM) as session:
+    with app_scope(app, PLATFORM) as session, reading():
         return _authorizer_slots(
             session,
             Credential.kind == CredentialKind.AUTHORIZER,

@@ -25,7 +25,7 @@ from app.models import (
 )
 from app.models.base import utcnow
 from app.operations import holds, onboarding, profile, release
-from app.operations.exchange import exchange_code
+from app.operations.exchange import CodeTaken, exchange_code, mark_code
 from app.operations.tokens import code_hash
 from app.secrets import keyring
 from app.tenancy import PLATFORM, app_scope
@@ -138,18 +138,26 @@ def _not_to_be_revived(app: Flask, push: Push, row: MiniProgram | None) -> Resul
 
 
 def _code_useless(app: Flask, push: Push, code: str, error: Refused | DouyinError) -> Result:
-    """The code was spent or lost: fine when there are newer tokens, else 找回授权码."""
+    """The code was spent or lost: fine when there are newer tokens, else 找回授权码.
+
+    Whoever else holds the code learns from here which app it was.
+    """
+    owner_id = push.third_party_app_id
+    if isinstance(error, CodeTaken) and error.under_way:
+        raise Later("授权码正在由授权页面换取", 5.0)
     if isinstance(error, DouyinError) and error.kind is not ErrorKind.AUTHORIZATION:
         raise error
     if _has_tokens_since(app, push):
+        mark_code(app, owner_id, code, appid=push.appid)
         return Result(S.IGNORED, "授权码已失效，但凭据是更新的，不用处理")
     try:
-        onboarding.retrieve(app, push.third_party_app_id, push.appid)
+        onboarding.retrieve(app, owner_id, push.appid)
     except DouyinError as gone:
         if gone.err_no in GONE:
+            mark_code(app, owner_id, code, refusal="抖音确认该小程序当前没有授权")
             return Result(S.IGNORED, "授权码已失效，抖音确认该小程序当前没有授权")
         raise
-    _mark_code(app, push, code)
+    mark_code(app, owner_id, code, appid=push.appid)
     return _settled(app, push, "授权码已失效，已通过找回授权码换取凭据")
 
 
@@ -170,14 +178,6 @@ def _has_tokens_since(app: Flask, push: Push) -> bool:
     with app_scope(app, PLATFORM) as session, reading():
         obtained = session.scalar(statement)
     return obtained is not None and obtained >= since
-
-
-def _mark_code(app: Flask, push: Push, code: str) -> None:
-    """So that the page the merchant still has open finds its mini-program when it is reloaded."""
-    with app_scope(app, PLATFORM) as session:
-        this = AuthorizationCode.code_hash == code_hash(push.third_party_app_id, code)
-        session.execute(update(AuthorizationCode).where(this).values(appid=push.appid, failure=""))
-        session.commit()
 
 
 def in_doubt(appid: str, event_at: datetime) -> Any:

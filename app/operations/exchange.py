@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from app.database import insert_missing, reading
 from app.douyin import authorization as auth
 from app.douyin.contract import Token
 from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
@@ -22,7 +24,6 @@ from app.models import (
     AuthorizationCode,
     AuthorizationState,
     Credential,
-    CredentialKind,
     MiniProgram,
     ThirdPartyApp,
     VersionEvent,
@@ -31,13 +32,30 @@ from app.models.base import utcnow
 from app.models.mini_program import PERMISSION_WORDS
 from app.operations import holds
 from app.operations.connection import bind_app
-from app.operations.tokens import Slot, claim_code, code_hash, grant_of, sealed_values
+from app.operations.tokens import Slot, claim_code, code_hash, credential_row, grant_of, sealed_values
 from app.tenancy import PLATFORM, app_scope
 
 T = TypeVar("T")
 PATIENCE = 5.0
+OURSELVES = 0  # stands where Douyin's number would when it was we who refused
 _TRIES = 6
-_UNSPENT = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN})
+_UNSPENT = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.LINK, ErrorKind.TOKEN})
+_UNCERTAIN = frozenset({ErrorKind.ANSWER, ErrorKind.UNKNOWN})  # of these nobody can say whether the code was spent
+_KEPT = re.compile(r"(-?\d+) (.*)", re.DOTALL)
+_SILENCE = "? "
+
+
+class CodeTaken(Refused):
+    """Another began to exchange the code and has not found its mini-program.
+
+    `err_no` is what Douyin refused it with (OURSELVES: we did), and then it is over; None: there was no answer.
+    `under_way`: the answer may still come.
+    """
+
+    def __init__(self, message: str, *, err_no: int | None = None, under_way: bool = False) -> None:
+        super().__init__(message)
+        self.err_no = err_no
+        self.under_way = under_way
 
 
 @dataclass(frozen=True)
@@ -50,13 +68,28 @@ class Exchanged:
     mini_program_id: int
 
 
-def exchange_code(app: Flask, third_party_app_id: int, code: str) -> Exchanged:
+def is_unspent(error: Refused | DouyinError | NoAnswer) -> bool:
+    """Whether what the exchange of a code ended with leaves the code good for another try."""
+    if isinstance(error, NoAnswer):
+        return not error.sent
+    if isinstance(error, DouyinError):
+        return error.kind in _UNSPENT
+    return not isinstance(error, CodeTaken)
+
+
+def is_uncertain(error: DouyinError) -> bool:
+    """Whether an answer leaves open what became of the code."""
+    return error.kind in _UNCERTAIN
+
+
+def exchange_code(app: Flask, third_party_app_id: int, code: str, *, patience: float = PATIENCE) -> Exchanged:
     """Exchange an authorisation code and mark its mini-program authorised; a code is exchanged once, ever.
 
-    When another has taken the code, waits up to 5 s for what it found. Raises Refused, DouyinError, NoAnswer.
+    When another has taken the code, waits `patience` seconds for what it found; then CodeTaken. Raises Refused,
+    DouyinError, NoAnswer.
     """
     if not claim_code(app, third_party_app_id, code):
-        return _found_by_another(app, third_party_app_id, code)
+        return _found_by_another(app, third_party_app_id, code, patience)
     douyin = bind_app(app, third_party_app_id)
     sent_at = utcnow()
     call = auth.GetAuthorizerAccessToken(grant_type=auth.GrantType.CODE, authorization_code=code)
@@ -70,35 +103,74 @@ def exchange_code(app: Flask, third_party_app_id: int, code: str) -> Exchanged:
     return _store(app, third_party_app_id, code, reply, sent_at)
 
 
-def _found_by_another(app: Flask, third_party_app_id: int, code: str) -> Exchanged:
-    until = time.monotonic() + PATIENCE
+def retrieve(app: Flask, third_party_app_id: int, appid: str) -> int:
+    """找回授权码 and its exchange; the mini-program's id. Raises Refused, DouyinError, NoAnswer."""
+    reply = bind_app(app, third_party_app_id).send(auth.RetrieveAuthCode(authorization_appid=appid))
+    return exchange_code(app, third_party_app_id, reply.authorization_code).mini_program_id
+
+
+def _found_by_another(app: Flask, third_party_app_id: int, code: str, patience: float) -> Exchanged:
+    until = time.monotonic() + patience
     while True:
-        with app_scope(app, PLATFORM) as session:
-            claim = session.get(AuthorizationCode, code_hash(third_party_app_id, code))
-            if claim is not None and claim.failure:
-                raise Refused(claim.failure)
-            appid = claim.appid if claim is not None else None
-            found = session.scalar(select(MiniProgram).where(MiniProgram.appid == appid)) if appid else None
-            if found is not None:
-                return Exchanged(found.appid, list(found.permissions or []), False, found.id)
-        if time.monotonic() >= until:
-            raise Refused("授权正在处理中：请稍后在小程序列表查看")
+        found = _claimed(app, code_hash_in(app, third_party_app_id, code))
+        if isinstance(found, Exchanged):
+            return found
+        if not found.under_way or time.monotonic() >= until:
+            raise found
         time.sleep(random.uniform(0.05, 0.15))
+
+
+def code_hash_in(app: Flask, third_party_app_id: int, code: str) -> str:
+    """`code_hash` for callers without an application's context."""
+    with app.app_context():
+        return code_hash(third_party_app_id, code)
+
+
+def _claimed(app: Flask, hashed: str) -> Exchanged | CodeTaken:
+    """What is known of a code that another has taken."""
+    with app_scope(app, PLATFORM) as session, reading():
+        claim = session.get(AuthorizationCode, hashed)
+        if claim is None:  # given back this moment, unspent
+            return CodeTaken("授权码正在处理中：请稍后再试", under_way=True)
+        if claim.failure:
+            return _failed(claim.failure)
+        found = session.scalar(select(MiniProgram).where(MiniProgram.appid == claim.appid)) if claim.appid else None
+        if found is not None:
+            return Exchanged(found.appid, list(found.permissions or []), False, found.id)
+        # Longer than an exchange can take, tokens and pace included: whoever had it is gone.
+        alive = utcnow() - claim.claimed_at < timedelta(seconds=4 * float(app.config["DOUYIN_TIMEOUT"]) + 5)
+        return CodeTaken("授权正在处理中：请稍后在小程序列表查看", under_way=alive)
+
+
+def _failed(kept: str) -> CodeTaken:
+    if match := _KEPT.fullmatch(kept):
+        return CodeTaken(match[2], err_no=int(match[1]))
+    return CodeTaken(kept.removeprefix(_SILENCE))
+
+
+def mark_code(app: Flask, third_party_app_id: int, code: str, *, appid: str = "", refusal: str = "") -> None:
+    """What became of a code whose exchange had no answer: its mini-program, or why there is none.
+
+    So that the page the merchant still has open goes on.
+    """
+    values = {"appid": appid, "failure": ""} if appid else {"failure": f"{OURSELVES} {refusal}"[:255]}
+    _change_claim(app, third_party_app_id, code, update(AuthorizationCode).values(**values))
 
 
 def _note_failure(app: Flask, third_party_app_id: int, code: str, error: Refused | DouyinError | NoAnswer) -> None:
     """A code that surely was not spent may be exchanged again; of any other the failure is kept."""
-    unspent = (
-        isinstance(error, Refused)
-        or (isinstance(error, NoAnswer) and not error.sent)
-        or (isinstance(error, DouyinError) and error.kind in _UNSPENT)
-    )
-    failed = update(AuthorizationCode).values(failure=error.message[:255])
-    statement: Any = delete(AuthorizationCode) if unspent else failed
-    with app_scope(app, PLATFORM) as session:
-        this = AuthorizationCode.code_hash == code_hash(third_party_app_id, code)
-        session.execute(statement.where(this).execution_options(synchronize_session=False))
-        session.commit()
+    answered = isinstance(error, DouyinError) and not is_uncertain(error)
+    kept = str(error) if answered else f"{_SILENCE}{error.message}"
+    statement: Any = delete(AuthorizationCode) if is_unspent(error) else update(AuthorizationCode)
+    if not is_unspent(error):
+        statement = statement.values(failure=kept[:255])
+    _change_claim(app, third_party_app_id, code, statement)
+
+
+def _change_claim(app: Flask, third_party_app_id: int, code: str, statement: Any) -> None:
+    this = AuthorizationCode.code_hash == code_hash_in(app, third_party_app_id, code)
+    changed = statement.where(this).execution_options(synchronize_session=False)
+    in_one_commit(app, lambda session: session.execute(changed))
 
 
 def _store(
@@ -116,7 +188,11 @@ def _store(
         session.flush()
         return Exchanged(found.appid, list(found.permissions), True, found.id)
 
-    return in_one_commit(app, store)
+    try:
+        return in_one_commit(app, store)
+    except Refused as refused:
+        mark_code(app, third_party_app_id, code, refusal=refused.message)
+        raise CodeTaken(refused.message, err_no=OURSELVES) from None
 
 
 def in_one_commit(app: Flask, work: Callable[[Session], T], *, actor: str = "") -> T:
@@ -161,24 +237,14 @@ def _record(session: Session, third_party_app_id: int, reply: auth.AuthorizerTok
 
 
 def _mini_program(session: Session, appid: str, owner: ThirdPartyApp) -> MiniProgram:
-    found = session.scalar(select(MiniProgram).where(MiniProgram.appid == appid))
-    if found is None:
-        # Nobody's yet: it waits to be claimed (待认领) unless the browser returns with a merchant's link.
-        pending = AuthorizationState.PENDING
-        found = MiniProgram(appid=appid, third_party_app_id=owner.id, state=pending, permissions=[], info={})
-        session.add(found)
-        session.flush()
-    return found
+    # A new one is nobody's: it waits to be claimed (待认领) unless the browser returns with a merchant's link.
+    pending = AuthorizationState.PENDING
+    made = {"third_party_app_id": owner.id, "state": pending, "permissions": [], "info": {}}
+    return insert_missing(session, MiniProgram, {"appid": appid}, **made)[0]
 
 
 def _put_tokens(session: Session, slot: Slot, reply: auth.AuthorizerTokens, sent_at: datetime) -> None:
-    row = session.scalar(select(Credential).where(Credential.key == slot.key))
-    if row is None:
-        kind = CredentialKind.AUTHORIZER
-        owner_id = slot.third_party_app_id
-        row = Credential(key=slot.key, kind=kind, third_party_app_id=owner_id, appid=slot.appid)
-        session.add(row)
-        session.flush()
+    row = credential_row(session, slot)
     values = sealed_values(row, grant_of(reply))
     now = utcnow()
     if row.obtained_at is not None and row.obtained_at > sent_at:

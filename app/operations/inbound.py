@@ -206,6 +206,17 @@ def process_due(app: Flask, limit: int = 500) -> int:
     return done
 
 
+def take_tickets(app: Flask) -> int:
+    """Work off the tickets that wait, for whoever needs one now and has no worker running; gives how many.
+
+    Not with a transaction of the caller's open: on SQLite that may hold the only write lock.
+    """
+    waiting = select(InboundEvent.id).where(InboundEvent.event == "PUSH", _claimable(utcnow()))
+    with app_scope(app, PLATFORM) as session, reading():
+        ids = list(session.scalars(waiting.order_by(InboundEvent.id).limit(A_ROUND)))
+    return sum(process(app, event_id) for event_id in ids)
+
+
 def _due(app: Flask, limit: int) -> list[int]:
     now = utcnow()
     older = aliased(InboundEvent)
@@ -278,7 +289,8 @@ def _claim(app: Flask, event_id: int) -> Push | None:
             session.rollback()
             return None
         session.commit()
-        row = session.get_one(InboundEvent, event_id)
+        with reading():
+            row = session.get_one(InboundEvent, event_id)
         return Push(
             id=row.id,
             third_party_app_id=row.third_party_app_id,

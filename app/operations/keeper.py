@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 import structlog
 from flask import Flask
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.database import reading
@@ -29,14 +28,13 @@ from app.errors import DouyinError, DouzhouError, ErrorKind, Held, NoAnswer, Ref
 from app.models import (
     AuthorizationState,
     Credential,
-    CredentialKind,
     MiniProgram,
     ThirdPartyApp,
 )
 from app.models.base import utcnow
 from app.models.mini_program import AUTHORIZATION_WORDS, lacks
 from app.operations import holds
-from app.operations.tokens import Grant, Lease, Slot, Stored, claim_code, grant_of, sealed_values
+from app.operations.tokens import Grant, Lease, Slot, Stored, claim_code, credential_row, grant_of, sealed_values
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
@@ -132,7 +130,8 @@ class Keeper:
         held = self._look(slot)
         if held is None:
             with app_scope(self.app, PLATFORM) as session:
-                _insert(session, slot)
+                credential_row(session, slot)
+                session.commit()
             held = self._look(slot)
         if held is None:
             raise NoAnswer("凭据记录刚被删除，请求没有发出", sent=False)
@@ -243,7 +242,7 @@ class Keeper:
 
     def _component(self, lease: Lease) -> Grant:
         slot = lease.slot
-        with app_scope(self.app, PLATFORM) as session:
+        with app_scope(self.app, PLATFORM) as session, reading():
             owner = session.get_one(ThirdPartyApp, slot.third_party_app_id)
             secret, ticket = owner.secret, owner.ticket
             fresh = owner.ticket_at is not None and utcnow() - owner.ticket_at < holds.TICKET_LIFE
@@ -399,15 +398,6 @@ def _permit(session: Session, slot: Slot, *, v1: bool) -> None:
             raise Held("商户可能已经取消授权，正在向抖音核实", hold=holds.of_mini_program(row_id))
     if fault is not None and not holds.is_passing():
         raise Held(f"第三方应用暂停：{fault}", hold=holds.of_app(slot.third_party_app_id))
-
-
-def _insert(session: Session, slot: Slot) -> None:
-    kind = CredentialKind(str(slot.kind))
-    session.add(Credential(key=slot.key, kind=kind, third_party_app_id=slot.third_party_app_id, appid=slot.appid))
-    try:
-        session.commit()
-    except IntegrityError:  # another was quicker
-        session.rollback()
 
 
 def _grant(reply: auth.AuthorizerTokens, slot: Slot) -> Grant:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
 from secrets import token_urlsafe
 from typing import Any
 
 import structlog
 from flask import Flask, current_app
-from flask_appbuilder import Model
-from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.database import reading
-from app.douyin.authorization import GenAuthLink, ListAuthApps, RetrieveAuthCode
+from app.douyin.authorization import GenAuthLink, ListAuthApps
 from app.douyin.client import Douyin
-from app.errors import DouyinError, DouzhouError, ErrorKind, NoAnswer, Refused
+from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
 from app.models import (
-    AuthorizationCode,
     AuthorizationLink,
     AuthorizationState,
     Credential,
@@ -33,31 +29,23 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
-from app.operations import Actor, Look, NoParams, Work, credentials, holds, notices, operation, profile
+from app.operations import Actor, Look, NoParams, Work, credentials, holds, notices, operation
 from app.operations.connection import application, bind_app
-from app.operations.exchange import exchange_code, in_one_commit, note, permission_words
-from app.operations.outcome import Ending, Outcome, linked, outcome
+from app.operations.exchange import in_one_commit, note, permission_words, retrieve
 from app.operations.proof import Kept, Sight, goal
-from app.operations.tokens import code_hash
+from app.operations.returns import LINK_LIFE, complete, give, signer, sync_quietly
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
 
-LINK_LIFE = timedelta(hours=24)
 LINK_PAUSE = timedelta(seconds=60)
 PAGE = 50
 MOST_PAGES = 2_000
 MOST_FOUND = 100  # unknown apps taken in by one check; the next check goes on
 NOT_LINKED = frozenset({40004, 40022})
-SPENT, ELSEWHERE = 40018, 40019
-SUBJECT = frozenset({40005, 40008, 10105, 10106, 11305})
 
 
 # Links
-
-
-def _signer() -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(current_app.config["SECRET_KEY"], salt="authorization-link")
 
 
 def make_link(
@@ -88,7 +76,7 @@ def make_link(
     session.add(link)
     douyin = credentials.bind(session, third_party_app)
     session.commit()
-    state = _signer().dumps([link.id, token_urlsafe(8)])
+    state = signer().dumps([link.id, token_urlsafe(8)])
     address = f"{current_app.config['PUBLIC_URL']}/douyin/authorized/{state}"
     try:
         url = douyin.send(GenAuthLink(redirect_uri=address)).link
@@ -112,108 +100,6 @@ def _link_is_held(owner: ThirdPartyApp) -> bool:
     return owner.link_fault_at is not None and utcnow() - owner.link_fault_at < LINK_PAUSE
 
 
-# The merchant comes back
-
-
-def complete(app: Flask, state: str, code: str) -> Outcome:
-    """What the merchant's return from the consent page comes to; never raises for anything they did."""
-    try:
-        with app.app_context():
-            link_id = int(_signer().loads(state, max_age=int(LINK_LIFE.total_seconds()))[0])
-    except SignatureExpired:
-        return outcome(Ending.LINK_EXPIRED)
-    except (BadSignature, ValueError, TypeError, IndexError, KeyError):
-        return outcome(Ending.BAD_LINK)
-    with app_scope(app, PLATFORM) as session, reading():
-        link = session.get(AuthorizationLink, link_id)
-        if link is None:
-            return outcome(Ending.BAD_LINK)
-        again = _seen_before(session, link, code)
-    if again is not None:
-        return again
-    return _finish(app, link, code)
-
-
-def _seen_before(session: Session, link: AuthorizationLink, code: str) -> Outcome | None:
-    """Links that are over; a reload of the page that succeeded shows the success again."""
-    if link.state == LinkState.USED:
-        claim = session.get(AuthorizationCode, code_hash(link.third_party_app_id, code)) if code else None
-        row = session.scalar(select(MiniProgram).where(MiniProgram.appid == link.appid))
-        if claim is not None and row is not None and claim.appid == link.appid and not link.failure:
-            return linked(row)
-        return outcome(Ending.LINK_USED)
-    if link.state == LinkState.VOID:
-        return outcome(Ending.BAD_LINK)
-    if link.expires_at <= utcnow():
-        return outcome(Ending.LINK_EXPIRED)
-    if not code:
-        return outcome(Ending.CANCELLED)
-    return None
-
-
-def _finish(app: Flask, link: AuthorizationLink, code: str) -> Outcome:
-    try:
-        found = exchange_code(app, link.third_party_app_id, code)
-    except DouyinError as error:
-        _note_on_link(app, link.id, error)
-        return outcome(_ending(error), said=error.message)
-    except (Refused, NoAnswer) as error:
-        _note_on_link(app, link.id, error)
-        return outcome(Ending.TROUBLE, said=error.message)
-    bind = partial(_bind_once, link_id=link.id, mini_program_id=found.mini_program_id)
-    ending = in_one_commit(app, bind, actor="商户授权")
-    if ending is not None:
-        return outcome(ending)
-    sync_quietly(app, found.mini_program_id)
-    with app_scope(app, PLATFORM) as session, reading():
-        return linked(session.get_one(MiniProgram, found.mini_program_id))
-
-
-def _ending(error: DouyinError) -> Ending:
-    if error.err_no == SPENT:
-        return Ending.CODE_SPENT
-    if error.err_no == ELSEWHERE:
-        return Ending.OTHER_PROVIDER
-    if error.err_no in SUBJECT:
-        return Ending.SUBJECT
-    return Ending.TROUBLE
-
-
-def _note_on_link(app: Flask, link_id: int, error: DouyinError | Refused | NoAnswer) -> None:
-    with app_scope(app, PLATFORM) as session:
-        this = update(AuthorizationLink).where(AuthorizationLink.id == link_id)
-        session.execute(this.values(failure=error.message[:255]))
-        session.commit()
-
-
-def _bind_once(session: Session, link_id: int, mini_program_id: int) -> Ending | None:
-    """Use the link up and give the mini-program to its merchant; None when all is well."""
-    row = session.get_one(MiniProgram, mini_program_id)
-    table = AuthorizationLink.__table__
-    used = {"state": LinkState.USED, "used_at": utcnow(), "appid": row.appid, "failure": ""}
-    first = update(table).where(table.c.id == link_id, table.c.state == LinkState.OPEN).values(**used)
-    won = session.execute(first).rowcount == 1  # type: ignore[attr-defined]
-    link = session.get_one(AuthorizationLink, link_id)
-    if not won:
-        return None if link.appid == row.appid and not link.failure else Ending.LINK_USED
-    ending = None
-    if link.expected_appid and link.expected_appid != row.appid:
-        ending, link.failure = Ending.OTHER_APP, f"授权的是 {row.appid}，应为 {link.expected_appid}"
-    elif row.merchant_id not in {None, link.merchant_id}:
-        ending, link.failure = Ending.OTHER_MERCHANT, f"{row.appid} 已属于另一个商户"
-    elif row.merchant_id is None:
-        _give(session, row, link.merchant_id)
-    return ending
-
-
-def sync_quietly(app: Flask, mini_program_id: int) -> None:
-    """Name, icon and subject for the pages that come next; that they are missing stops nobody."""
-    try:
-        profile.sync(app, mini_program_id)
-    except DouzhouError as error:
-        log.info("profile_not_synced", mini_program=mini_program_id, error=str(error))
-
-
 # Claims
 
 
@@ -225,19 +111,9 @@ def claim(session: Session, mini_program: MiniProgram, merchant: Merchant) -> No
         raise Refused(f"小程序「{mini_program}」已属于另一个商户")
     if merchant.state != MerchantState.ACTIVE:
         raise Refused(f"商户「{merchant}」已停用：请先恢复")
-    _give(session, mini_program, merchant.id)
+    give(session, mini_program, merchant.id)
     note(session, mini_program, "note", f"由商户「{merchant}」认领")
     session.commit()
-
-
-def _give(session: Session, row: MiniProgram, merchant_id: int) -> None:
-    """The mini-program and every row that belongs to it; the caller commits."""
-    row.merchant_id = merchant_id
-    session.flush()
-    for table in Model.metadata.sorted_tables:
-        if "mini_program_id" in table.c and "merchant_id" in table.c:
-            moved = update(table).where(table.c.mini_program_id == row.id).values(merchant_id=merchant_id)
-            session.execute(moved)
 
 
 # The end of an authorisation
@@ -344,12 +220,6 @@ def _take_in(app: Flask, owner_id: int, appid: str, word: str, counts: dict[str,
         sync_quietly(app, exchanged)
 
 
-def retrieve(app: Flask, third_party_app_id: int, appid: str) -> int:
-    """找回授权码 and its exchange; the mini-program's id. Raises Refused, DouyinError, NoAnswer."""
-    reply = bind_app(app, third_party_app_id).send(RetrieveAuthCode(authorization_appid=appid))
-    return exchange_code(app, third_party_app_id, reply.authorization_code).mini_program_id
-
-
 # Operations
 
 
@@ -435,3 +305,19 @@ def clear_authorization(row: MiniProgram, work: Work, params: NoParams) -> Mappi
     credentials.forget(work.session, row)
     note(work.session, row, "cleared", "已清除本系统保存的授权")
     return {}
+
+
+__all__ = [
+    "check_authorizations",
+    "claim",
+    "clear_authorization",
+    "complete",
+    "is_listed",
+    "listed",
+    "make_link",
+    "recover_authorization",
+    "refresh_token",
+    "retrieve",
+    "revoke",
+    "sync_quietly",
+]

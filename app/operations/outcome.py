@@ -20,7 +20,9 @@ class Ending(StrEnum):
     OTHER_MERCHANT = "other_merchant"
     OTHER_APP = "other_app"
     CANCELLED = "cancelled"
-    TROUBLE = "trouble"
+    REFUSED = "refused"
+    WAITING = "waiting"
+    GAVE_UP = "gave_up"
 
 
 # ending -> HTTP status, title, what happened, what to do
@@ -85,11 +87,23 @@ WORDS: dict[Ending, tuple[int, str, str, str]] = {
         "没有收到抖音的授权结果，您可能在授权页取消了授权。",
         "如果要继续，请重新打开服务商发送的授权链接并确认授权。",
     ),
-    Ending.TROUBLE: (
-        503,
-        "暂时无法完成授权",
-        "连接抖音时遇到了临时问题，系统会自动核实这次授权的结果。",
-        "请一分钟后刷新本页；如果仍然没有完成，请联系服务商，不需要重复授权。",
+    Ending.REFUSED: (
+        409,
+        "抖音没有接受这次授权",
+        "抖音拒绝了这次授权，原因如下。",
+        "请按原因处理后重新打开服务商发送的授权链接；如果仍然不行，请联系服务商。",
+    ),
+    Ending.WAITING: (
+        202,
+        "正在核实授权结果",
+        "正在向抖音核实这次授权的结果，本页会自动继续。",
+        "请稍候，不需要重复授权；也可以关闭本页，系统会继续核实。",
+    ),
+    Ending.GAVE_UP: (
+        410,
+        "没有等到抖音的确认",
+        "在授权链接的有效期内没有等到抖音对这次授权的确认，系统已停止核实。",
+        "请联系服务商：小程序如果已在待认领的列表里，服务商可以直接认领；否则请让服务商重新发送授权链接。",
     ),
 }
 
@@ -114,6 +128,10 @@ class Outcome:
     @property
     def ok(self) -> bool:
         return self.ending is Ending.LINKED
+
+    @property
+    def waits(self) -> bool:
+        return self.ending is Ending.WAITING
 
 
 def outcome(ending: Ending, *, said: str = "") -> Outcome:

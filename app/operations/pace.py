@@ -7,10 +7,9 @@ import time
 from datetime import datetime
 
 from flask import Flask
-from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy import update
 
+from app.database import insert_missing
 from app.models import PaceBucket
 from app.models.base import utcnow
 from app.tenancy import PLATFORM, app_scope
@@ -50,7 +49,7 @@ class SharedPace:
     def _lease(self) -> float:
         """Take a slice from the row. Gives the seconds to wait; 0 when one was taken, or lost to another."""
         with app_scope(self._app, PLATFORM) as session:
-            bucket = self._bucket(session)
+            bucket, _ = insert_missing(session, PaceBucket, {"name": NAME}, tokens=self._burst, refilled_at=utcnow())
             now = utcnow()
             there = self._there(bucket.tokens, bucket.refilled_at, now)
             if there < 1:
@@ -73,16 +72,3 @@ class SharedPace:
     def _there(self, tokens: float, refilled_at: datetime, now: datetime) -> float:
         passed = max(0.0, (now - refilled_at).total_seconds())
         return min(self._burst, tokens + passed * self._rate)
-
-    def _bucket(self, session: Session) -> PaceBucket:
-        statement = select(PaceBucket).where(PaceBucket.name == NAME)
-        found: PaceBucket | None = session.scalar(statement)
-        if found is not None:
-            return found
-        try:
-            session.add(PaceBucket(name=NAME, tokens=self._burst, refilled_at=utcnow()))
-            session.commit()
-        except IntegrityError:
-            session.rollback()
-        made: PaceBucket = session.scalars(statement).one()
-        return made

@@ -9,6 +9,7 @@ import msgspec
 from flask import Flask
 from sqlalchemy.orm.exc import StaleDataError
 
+from app.database import reading
 from app.douyin.profile import AppInfo, GetAppInfo
 from app.models import AuthorizationState, MiniProgram
 from app.models.base import utcnow
@@ -39,11 +40,12 @@ def sync_app_info(app: MiniProgram, work: Work, params: NoParams) -> Mapping[str
 def sync(flask_app: Flask, mini_program_id: int) -> str:
     """The same for pushes and the scheduled job; a sentence. Raises DouyinError or NoAnswer."""
     with app_scope(flask_app, PLATFORM) as session:
-        app = session.get(MiniProgram, mini_program_id)
-        if app is None or app.state != AuthorizationState.AUTHORIZED:
-            return "小程序未授权，未同步"
-        douyin = credentials.bind(session, app)
-        session.commit()
+        with reading():
+            app = session.get(MiniProgram, mini_program_id)
+            if app is None or app.state != AuthorizationState.AUTHORIZED:
+                return "小程序未授权，未同步"
+            douyin = credentials.bind(session, app)
+            session.commit()
         _store(app, douyin.send(GetAppInfo()))
         try:
             session.commit()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -25,47 +25,20 @@ from app.douyin.development import (
     VersionsReply,
 )
 from app.errors import DouyinError, NoAnswer, Refused, TooSoon
-from app.models import AuthorizationState, Merchant, MiniProgram, RunState, Template, Version, VersionState
+from app.models import AuthorizationState, MiniProgram, RunState, Template, Version, VersionState
 from app.models.base import utcnow
 from app.models.operation import OperationRun
 from app.models.version import VERSION_WORDS, next_number, parse_number
-from app.operations import Look, Work, credentials, operation, stages
+from app.operations import Look, Work, credentials, operation, stages, template
+from app.operations.ext import build_ext, check_ext, refuse_secrets, secrets_near
 from app.operations.proof import Kept, Sight, event, goal
 from app.operations.versions import Reconciler, next_poll, note, versions_of, versions_of_many
 from app.tenancy import PLATFORM, app_scope
 
 ROLLBACK_PAUSE = timedelta(minutes=10)
 SUBMIT_PAUSE = timedelta(seconds=10)
+SEEN_SUBMITTED = frozenset(VersionState) - {VersionState.UPLOADED, VersionState.SUPERSEDED}
 RESUBMITTABLE = frozenset({VersionState.UPLOADED, VersionState.REJECTED, VersionState.WITHDRAWN})
-
-
-def build_ext(app: MiniProgram, merchant: Merchant | None) -> str:
-    """The ext.json of one merchant's mini-program, as it is shown before it is sent. No secrets go in it."""
-    values = {
-        "merchant": merchant.key if merchant is not None else "",
-        "name": merchant.name if merchant is not None else app.name,
-        "api": f"{current_app.config['PUBLIC_URL']}/mp/v1",
-    }
-    return json.dumps({"extEnable": True, "extAppid": app.appid, "ext": values}, ensure_ascii=False, indent=2)
-
-
-def check_ext(text: str) -> str:
-    """ext.json as typed, checked: an object with `extEnable` and `extAppid`, and nothing that looks like a secret."""
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise Refused(f"ext.json 不是有效的 JSON（{_where(error)}）", field="ext") from None
-    if not isinstance(value, dict) or not isinstance(value.get("extEnable"), bool):
-        raise Refused("ext.json 应为对象，并含布尔值 extEnable", field="ext")
-    if not isinstance(value.get("extAppid"), str):
-        raise Refused("ext.json 缺少 extAppid", field="ext")
-    if any(word in text.lower() for word in ("secret", "access_token", "password")):
-        raise Refused("ext.json 会随小程序公开，不能包含密钥或令牌", field="ext")
-    return text
-
-
-def _where(error: ValueError) -> str:
-    return f"第 {error.lineno} 行" if isinstance(error, json.JSONDecodeError) else "格式有误"
 
 
 def _check_number(number: str) -> str:
@@ -145,21 +118,21 @@ def _propose_upload(app: MiniProgram, session: Session) -> Mapping[str, Any]:
 
 
 def _check_upload(app: MiniProgram, work: Work, params: UploadParams) -> str:
-    template = work.session.scalars(
-        select(Template).where(
-            Template.third_party_app_id == app.third_party_app_id, Template.template_id == params.template_id
-        )
-    ).first()
-    if template is None or template.gone:
+    if template.find(work, app.third_party_app_id, params.template_id) is None:
         raise Refused("模板不存在或已删除：请先同步模板列表", field="template_id")
     for number, row in versions_of(work.session, app).items():
         if number == params.version and row.state not in RESUBMITTABLE:
             raise Refused(f"版本 {number} {VERSION_WORDS[row.state]}：请使用更大的版本号", field="version")
-        if row.ever_submitted and parse_number(number) > parse_number(params.version):
+        # Only what Douyin saw submitted binds: a number that was uploaded by mistake does not.
+        submitted = row.ever_submitted or row.state in SEEN_SUBMITTED
+        if submitted and parse_number(number) > parse_number(params.version):
             raise Refused(f"版本号须大于已提交过的 {number}", field="version")
     ext = params.ext or build_ext(app, app.merchant)
     if json.loads(ext)["extAppid"] != app.appid:
         raise Refused(f"ext.json 的 extAppid 应为本小程序的 {app.appid}", field="ext")
+    secrets = secrets_near(work.session, app)
+    work.session.commit()  # looking for them takes its time: not under the one writer of SQLite
+    refuse_secrets(ext, secrets)
     return ext
 
 

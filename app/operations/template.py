@@ -10,28 +10,39 @@ from flask import Flask
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.database import insert_missing
 from app.douyin import template as douyin_template
 from app.douyin.template import AddTemplate, DeleteTemplate, ListTemplateApps, ListTemplates
+from app.errors import Held, NoAnswer
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
-from app.operations import Look, NoParams, Work, credentials, operation
+from app.operations import Look, NoParams, Work, operation
+from app.operations.connection import bind_app
+from app.operations.exchange import in_one_commit
 from app.operations.proof import DONE, NOT_DONE, Kept, Settlement, Sight, Verdict, event, goal
-from app.tenancy import PLATFORM, app_scope
 
 
 def _at(seconds: int | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
+def _store(session: Session, owner_id: int, apps: Any, templates: Any) -> None:
+    _store_apps(session, owner_id, apps)
+    _store_templates(session, owner_id, templates)
+
+
 def _store_apps(session: Session, owner_id: int, found: tuple[douyin_template.TemplateApp, ...]) -> None:
     known = {row.appid: row for row in session.scalars(select(TemplateApp).filter_by(third_party_app_id=owner_id))}
     for item in found:
-        row = known.pop(item.tpl_app_id, None) or TemplateApp(third_party_app_id=owner_id, appid=item.tpl_app_id)
-        row.name, row.gone = item.app_name[:64], False
-        row.draft_id = str(item.draft_id or "")
-        row.draft_version = (item.user_version or "")[:32]
-        row.draft_description = (item.user_desc or "")[:500]
-        row.draft_by, row.draft_at = (item.nick_name or "")[:64], _at(item.create_time)
-        session.add(row)
+        values = {
+            "name": item.app_name[:64],
+            "draft_id": str(item.draft_id or ""),
+            "draft_version": (item.user_version or "")[:32],
+            "draft_description": (item.user_desc or "")[:500],
+            "draft_by": (item.nick_name or "")[:64],
+            "draft_at": _at(item.create_time),
+        }
+        key = {"third_party_app_id": owner_id, "appid": item.tpl_app_id}
+        _put(session, TemplateApp, known.pop(item.tpl_app_id, None), key, values)
     for row in known.values():
         row.gone = True
 
@@ -39,13 +50,22 @@ def _store_apps(session: Session, owner_id: int, found: tuple[douyin_template.Te
 def _store_templates(session: Session, owner_id: int, found: tuple[douyin_template.Template, ...]) -> None:
     known = {row.template_id: row for row in session.scalars(select(Template).filter_by(third_party_app_id=owner_id))}
     for item in found:
-        text_id = str(item.template_id)
-        row = known.pop(text_id, None) or Template(third_party_app_id=owner_id, template_id=text_id)
-        row.version, row.description = item.user_version[:32], item.user_desc[:500]
-        row.added_at, row.gone = _at(item.create_time), False
-        session.add(row)
+        values = {
+            "version": item.user_version[:32],
+            "description": item.user_desc[:500],
+            "added_at": _at(item.create_time),
+        }
+        key = {"third_party_app_id": owner_id, "template_id": str(item.template_id)}
+        _put(session, Template, known.pop(str(item.template_id), None), key, values)
     for row in known.values():
         row.gone = True
+
+
+def _put(session: Session, model: type[Any], row: Any, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """What Douyin has, into the row that is known or into a new one; another sync may make that at the same moment."""
+    row = row or insert_missing(session, model, key, **values)[0]
+    for name, value in {**values, "gone": False}.items():
+        setattr(row, name, value)
 
 
 @operation("同步模板", on=ThirdPartyApp, mutates=False)
@@ -53,23 +73,38 @@ def sync_templates(owner: ThirdPartyApp, work: Work, params: NoParams) -> Mappin
     """获取模板小程序列表 and 获取模板列表: what stands at Douyin; ours that are gone there are marked so."""
     apps = work.douyin.send(ListTemplateApps()).tpl_app_list
     templates = work.douyin.send(ListTemplates()).template_list
-    _store_apps(work.session, owner.id, apps)
-    _store_templates(work.session, owner.id, templates)
+    _store(work.session, owner.id, apps, templates)
     return {"template_apps": len(apps), "templates": len(templates)}
 
 
 def sync(flask_app: Flask, third_party_app_id: int) -> str:
     """The same for the scheduled job; a sentence with the counts. Raises DouyinError or NoAnswer."""
-    with app_scope(flask_app, PLATFORM) as session:
-        owner = session.get_one(ThirdPartyApp, third_party_app_id)
-        douyin = credentials.bind(session, owner)
-        session.commit()
-        apps = douyin.send(ListTemplateApps()).tpl_app_list
-        templates = douyin.send(ListTemplates()).template_list
-        _store_apps(session, owner.id, apps)
-        _store_templates(session, owner.id, templates)
-        session.commit()
-        return f"{len(apps)} 个模板小程序，{len(templates)} 个模板"
+    douyin = bind_app(flask_app, third_party_app_id)
+    apps = douyin.send(ListTemplateApps()).tpl_app_list
+    templates = douyin.send(ListTemplates()).template_list
+    in_one_commit(flask_app, lambda session: _store(session, third_party_app_id, apps, templates))
+    return f"{len(apps)} 个模板小程序，{len(templates)} 个模板"
+
+
+def find(work: Work, third_party_app_id: int, template_id: str) -> Template | None:
+    """A template by its number. One that is not known, or gone, may have been made a moment ago: Douyin is asked once.
+
+    Raises DouyinError, or NoAnswer(sent=False): this only looks, whatever the caller has in mind. Commits.
+    """
+    wanted = select(Template).filter_by(third_party_app_id=third_party_app_id, template_id=template_id)
+    known: Template | None = work.session.scalar(wanted)
+    if known is not None and not known.gone:
+        return known
+    try:
+        found = work.douyin.send(ListTemplates()).template_list
+    except Held:
+        raise
+    except NoAnswer as silence:
+        raise NoAnswer(silence.message, sent=False) from None
+    _store_templates(work.session, third_party_app_id, found)
+    work.session.commit()
+    known = work.session.scalar(wanted)
+    return None if known is None or known.gone else known
 
 
 def _look_at_templates(row: TemplateApp | Template, work: Work, _params: NoParams) -> Sight:

@@ -8,10 +8,12 @@ from typing import Any
 
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+from app.database import insert_missing
 from app.douyin import authorization as auth
 from app.douyin.contract import Token
-from app.models import AuthorizationCode, Credential
+from app.models import AuthorizationCode, Credential, CredentialKind
 from app.models.base import utcnow
 from app.secrets import keyring
 from app.tenancy import PLATFORM, app_scope
@@ -69,6 +71,12 @@ class Grant:
     refresh: str | None = field(default=None, repr=False)
     refresh_expires_in: int = 0
     permissions: frozenset[int] | None = None
+
+
+def credential_row(session: Session, slot: Slot) -> Credential:
+    """The slot's row, made when there is none; the caller commits."""
+    made = {"kind": CredentialKind(str(slot.kind)), "third_party_app_id": slot.third_party_app_id, "appid": slot.appid}
+    return insert_missing(session, Credential, {"key": slot.key}, **made)[0]
 
 
 def grant_of(reply: auth.AuthorizerTokens) -> Grant:

@@ -9,7 +9,9 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm.exc import StaleDataError
 
+from app.database import insert_missing
 from app.douyin.development import AuditStatus, AuditVersion, CurrentVersion, LatestVersion, VersionsReply
 from app.models import MiniProgram, OperationRun, Version, VersionEvent, VersionState
 from app.models.base import utcnow
@@ -137,16 +139,18 @@ class Reconciler:
         return "；".join(self.changes) or "没有变化"
 
     def _row(self, number: str, summary: str, ctime: int) -> Version:
-        row = self.rows.get(number)
-        if row is None:
-            row = Version(
-                merchant_id=self.app.merchant_id, mini_program_id=self.app.id, number=number[:32],
-                description=summary[:500], state=VersionState.UPLOADED, uploaded_at=_time(ctime),
-            )  # fmt: skip
-            self.session.add(row)
-            self.session.flush()
-            self.rows[number] = row
-            self._say(row, "uploaded", "在抖音侧发现的版本")
+        known = self.rows.get(number)
+        if known is not None:
+            return known
+        row, made = insert_missing(
+            self.session, Version, {"mini_program_id": self.app.id, "number": number[:32]},
+            merchant_id=self.app.merchant_id, description=summary[:500], state=VersionState.UPLOADED,
+            uploaded_at=_time(ctime),
+        )  # fmt: skip
+        if not made:  # stored after our rows were loaded: this answer may be older than what is known there
+            raise StaleDataError(f"version {number} was stored meanwhile")
+        self.rows[number] = row
+        self._say(row, "uploaded", "在抖音侧发现的版本")
         return row
 
     def _move(self, row: Version, target: VersionState, text: str = "", **detail: Any) -> None:

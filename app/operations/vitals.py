@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Integer, case, column, func, literal, select, table, update
 from sqlalchemy.orm import Session
 
+from app.database import insert_missing
 from app.models import (
     ApiCall,
     AuthorizationState,
@@ -96,7 +97,7 @@ def beat(session: Session, started: datetime, *, in_hand: int, size: int) -> Non
     values = {"seen_at": utcnow(), "in_hand": in_hand, "size": size, "started_at": started}
     named = update(Heartbeat).where(Heartbeat.name == process_name()).execution_options(synchronize_session=False)
     if session.execute(named.values(**values)).rowcount == 0:  # type: ignore[attr-defined]
-        session.add(Heartbeat(name=process_name(), **values))
+        insert_missing(session, Heartbeat, {"name": process_name()}, **values)
 
 
 def process_name() -> str:

@@ -30,7 +30,8 @@ from app.models import (
     VersionState,
 )
 from app.models.base import utcnow
-from app.operations import onboarding
+from app.operations import inbound, onboarding
+from app.operations.connection import application
 from app.operations.merchants import check_merchant, keep_phone
 from app.secrets import keyring
 from app.security import current_actor
@@ -354,6 +355,8 @@ class AuthorizationView(PlatformView):
         if not form.is_submitted():
             self.prefill_related(form)
         elif form.validate():
+            db.session.commit()  # reading is over: others' sessions write, and Douyin is asked
+            inbound.take_tickets(application())
             try:
                 made = onboarding.make_link(
                     db.session(), form.merchant.data, form.third_party_app.data, actor=current_actor()

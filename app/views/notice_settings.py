@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from wtforms import BooleanField, StringField
 from wtforms.validators import Length
 
+from app.database import insert_missing
 from app.errors import Refused
 from app.extensions import db
 from app.models import ChannelKind, NotificationChannel, User
@@ -137,15 +138,16 @@ class NoticeSettingsView(BaseView):
     def _rules(self, user_id: int) -> list[NotificationRule]:
         return list(db.session.scalars(select(NotificationRule).where(NotificationRule.user_id == user_id)))
 
+    def _new_rule(self, user_id: int, merchant_id: int | None, kind: str) -> NotificationRule:
+        values: dict[str, Any] = {"merchant_id": merchant_id, "in_console": True, "channels": []}
+        return insert_missing(db.session(), NotificationRule, {"user_id": user_id, "kind": kind}, **values)[0]
+
     def _save(self, user_id: int, kinds: dict[str, notices.Kind], found: list[NotificationChannel]) -> None:
         """The whole table and the quiet hours as they were sent."""
         user = db.session.get_one(User, user_id)
         rules = {rule.kind: rule for rule in self._rules(user_id)}
         for name in kinds:
-            rule = rules.get(name)
-            if rule is None:
-                rule = NotificationRule(user_id=user_id, merchant_id=user.merchant_id, kind=name)
-                db.session.add(rule)
+            rule = rules.get(name) or self._new_rule(user_id, user.merchant_id, name)
             rule.in_console = f"console.{name}" in request.form
             rule.channels = [
                 channel.id for channel in found if channel.user_id is not None and _ticked(channel, name)
@@ -203,12 +205,7 @@ class NoticeSettingsView(BaseView):
         """Send the kinds that were ticked through a new channel of one's own."""
         rules = {rule.kind: rule for rule in self._rules(user_id)}
         for name in self._chosen():
-            rule = rules.get(name)
-            if rule is None:
-                rule = NotificationRule(
-                    user_id=user_id, merchant_id=merchant_id, kind=name, in_console=True, channels=[]
-                )
-                db.session.add(rule)
+            rule = rules.get(name) or self._new_rule(user_id, merchant_id, name)
             rule.channels = [*(rule.channels or []), channel_id]
 
     def _added(self, channel: NotificationChannel, secret: str) -> Any:

@@ -9,6 +9,7 @@ from flask import abort, current_app, flash, redirect, request, url_for
 from flask_appbuilder import BaseView, expose, has_access
 from flask_appbuilder.security.decorators import permission_name
 from sqlalchemy import func, or_, select
+from sqlalchemy.exc import IntegrityError
 
 from app.errors import Refused
 from app.extensions import db
@@ -184,7 +185,11 @@ class SavedViewsView(BaseView):
                 raise Refused(f"一个列表最多保存 {MOST} 个视图：请先删除不用的")
         was_shared, row.name, row.shared = row.shared, name, shared
         db.session.add(row)
-        db.session.flush()
+        try:
+            db.session.flush()
+        except IntegrityError:  # the same form sent twice at once
+            db.session.rollback()
+            raise Refused(f"已有名为「{name}」的视图：请换一个名称") from None
         if shared or was_shared:
             note_shared(row)
 

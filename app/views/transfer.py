@@ -16,7 +16,7 @@ from sqlalchemy import JSON
 from wtforms import RadioField
 
 from app import storage
-from app.database import reading
+from app.database import let_go, reading
 from app.errors import Refused
 from app.extensions import db
 from app.i18n import say
@@ -188,16 +188,17 @@ class TransferPages(ModelView):
         name = (upload.filename or "").rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
         name = redact(re.sub(r"[^\w.()（）-]", "_", name)[-100:])  # it is kept in the clear
         content = upload.stream.read(LARGEST + 1)
+        let_go(db.session())
         try:
             looked = import_.look(self.import_spec(), name, content)
         except Refused as refused:
             attach(form, refused.message, "file")
             return self._import_form(form), 422
+        kept = storage.put_sealed("uploads", content)
         task = new_task(
             db.session(), TaskKind.IMPORT, actor=current_actor(), view=self.endpoint, title=f"导入{self.noun}",
             params={"spec": self.imported, "kind": looked.kind, "mode": form.mode.data, "dry": True},
-            total=looked.total, input_name=name, input_hash=looked.digest,
-            input_key=storage.put_sealed("uploads", content),
+            total=looked.total, input_name=name, input_hash=looked.digest, input_key=kept,
         )  # fmt: skip
         self._now_if_small(task, len(content))
         return redirect(url_for(f"{self.endpoint}.import_task", pk=task.id))

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app import operations as core
+from app.database import writing
 from app.models import (
+    AuthorizationReturn,
     AuthorizationState,
     InboundEvent,
     InboundState,
@@ -24,6 +26,7 @@ from app.models import (
     RefusedPush,
     ThirdPartyApp,
 )
+from app.models.base import utcnow
 from app.operations import inbound, onboarding
 from tests.conftest import COMPONENT, Launch, SandboxServer, fresh_ticket, refresh
 from tests.pushes import sealed, ticket
@@ -163,6 +166,38 @@ def test_the_page_says_what_is_wrong(app: Flask, address: str, status: int, titl
     answer = app.test_client().get(address)
     assert (answer.status_code, title in answer.text) == (status, True)
     assert "<script" not in answer.text
+
+
+def test_the_page_that_waits_has_no_code_in_its_address_and_goes_on_by_itself(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    path, code = consent(session, launch, sandbox)
+    client = app.test_client()
+    sandbox.post("settings", error_rate=1.0, error_code=28001005)
+    moved = client.get(path)
+    sandbox.post("settings", error_rate=0.0, error_code=0)
+    assert (moved.status_code, moved.location) == (303, path.split("?")[0])
+    assert moved.headers["Referrer-Policy"] == "no-referrer"
+    page = client.get(moved.location)  # too early: nothing is sent
+    assert (page.status_code, "正在核实授权结果" in page.text, code in page.text) == (202, True, False)
+    assert '<meta http-equiv="refresh" content="3">' in page.text
+    assert "<script" not in page.text
+    session.rollback()
+    session.execute(update(AuthorizationReturn).values(at=utcnow()))
+    session.commit()
+    done = client.get(moved.location)
+    assert (done.status_code, "授权成功" in done.text, "http-equiv" in done.text) == (200, True, False)
+
+
+def consent(session: Session, launch: Launch, sandbox: SandboxServer) -> tuple[str, str]:
+    """A new app's consent to a new link, told by no push: the path the browser is sent to, and its code."""
+    session.rollback()
+    with writing():
+        link = onboarding.make_link(session, launch.merchant, launch.third_party_app, actor=core.SYSTEM)
+    appid = sandbox.post("apps", count=1)["apps"][0]["appid"]
+    back = sandbox.post("consent", link=link.url, appid=appid, delay=60)["redirect_url"]
+    path = back.split("127.0.0.1:8080", 1)[1]
+    return path, path.split("authorization_code=")[1]
 
 
 def test_a_look_ahead_does_not_use_the_link_up(app: Flask, session: Session, launch: Launch) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask import Flask
@@ -14,7 +11,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app import operations as core
-from app.errors import DouyinError, Refused
+from app.douyin.authorization import GenAuthLink, LinkType
+from app.errors import DouyinError, NoAnswer, Refused
 from app.models import (
     AuthorizationLink,
     AuthorizationState,
@@ -31,53 +29,12 @@ from app.models import (
     VersionEvent,
 )
 from app.models.base import utcnow
-from app.operations import credentials, inbound, onboarding
-from app.operations.outcome import Ending, Outcome
-from tests.conftest import Launch, SandboxServer, fresh_ticket, operate, refresh
-from tests.pushes import about, sealed
+from app.operations import credentials, onboarding
+from app.operations.outcome import Ending
+from tests.conftest import Launch, SandboxServer, operate, refresh
+from tests.operations.shop import Shop
 
 SYSTEM = core.SYSTEM
-
-
-@dataclass
-class Shop:
-    """A merchant without a mini-program yet, and the short way through a consent."""
-
-    app: Flask
-    session: Session
-    sandbox: SandboxServer
-    owner: ThirdPartyApp
-    merchant: Merchant
-    appid: str
-
-    def link(self, **options: Any) -> AuthorizationLink:
-        return onboarding.make_link(self.session, self.merchant, self.owner, actor=SYSTEM, **options)
-
-    def consent(self, link: AuthorizationLink, **options: Any) -> tuple[str, str]:
-        """The merchant agrees at Douyin; gives state and code as the browser brings them."""
-        body = {"appid": self.appid, "permissions": [1, 2, 3], **options}
-        address = urlsplit(self.sandbox.post("consent", link=link.url, **body)["redirect_url"])
-        return address.path.rsplit("/", 1)[-1], dict(parse_qsl(address.query))["authorization_code"]
-
-    def back(self, state: str, code: str) -> Outcome:
-        found = onboarding.complete(self.app, state, code)
-        refresh(self.session)
-        return found
-
-    @property
-    def row(self) -> MiniProgram:
-        refresh(self.session)
-        return self.session.scalars(select(MiniProgram).where(MiniProgram.appid == self.appid)).one()
-
-
-@pytest.fixture
-def shop(app: Flask, session: Session, sandbox: SandboxServer, third_party_app: ThirdPartyApp) -> Shop:
-    fresh_ticket(session, third_party_app, sandbox)
-    merchant = Merchant(name="爱丽丝花店", industry=Industry(name="鲜花"))
-    session.add(merchant)
-    session.commit()
-    appid = sandbox.post("apps", count=1)["apps"][0]["appid"]
-    return Shop(app, session, sandbox, third_party_app, merchant, appid)
 
 
 def other_merchant(session: Session) -> Merchant:
@@ -94,6 +51,42 @@ def test_a_link_leads_back_to_our_own_address(shop: Shop) -> None:
     assert link.expires_at > utcnow() + timedelta(hours=23)
     state, _ = shop.consent(link)
     assert len(state) < 200
+
+
+GEN_LINK = "gen_link"
+
+
+def asked_for_links(shop: Shop) -> int:
+    return len([row for row in shop.sandbox.get("journal")["rows"] if GEN_LINK in str(row)])
+
+
+class CountingPace:
+    """Lets everything pass at once, and counts it."""
+
+    taken = 0
+
+    def take(self) -> None:
+        self.taken += 1
+
+
+def test_a_link_whose_answer_is_lost_is_asked_for_again_within_the_pace(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.link()  # the token is there: what follows are the link's own calls
+    pace = CountingPace()
+    monkeypatch.setattr(credentials.client(shop.app), "pace", pace)
+    before = asked_for_links(shop)
+    shop.sandbox.post("settings", drop_after_next=1, drop_path=GEN_LINK)
+    assert shop.link().state == LinkState.OPEN
+    assert (asked_for_links(shop) - before, pace.taken) == (2, 2)
+
+
+def test_a_link_that_makes_an_app_is_never_asked_for_twice(shop: Shop) -> None:
+    """Of these there are fifty a day."""
+    shop.sandbox.post("settings", drop_after_next=1, drop_path=GEN_LINK)
+    with pytest.raises(NoAnswer):
+        credentials.bind_app(shop.app, shop.owner.id).send(GenAuthLink(link_type=LinkType.CREATE, app_name="新店"))
+    assert asked_for_links(shop) == 1
 
 
 def test_coming_back_binds_the_app_to_the_merchant(shop: Shop) -> None:
@@ -168,7 +161,7 @@ def test_another_app_than_the_expected_one_is_not_bound(shop: Shop) -> None:
     state, code = shop.consent(shop.link(expected_appid="tt0000000000000000"))
     assert shop.back(state, code).ending is Ending.OTHER_APP
     assert shop.row.merchant_id is None
-    assert shop.back(state, code).ending is Ending.LINK_USED
+    assert shop.back(state, code).ending is Ending.OTHER_APP  # a reload says the same
 
 
 def test_the_expected_app_is_bound(shop: Shop) -> None:
@@ -199,7 +192,7 @@ def test_an_unverified_subject_is_pointed_out(shop: Shop) -> None:
         (40019, Ending.OTHER_PROVIDER),
         (11305, Ending.SUBJECT),
         (40008, Ending.SUBJECT),
-        (28001005, Ending.TROUBLE),
+        (40002, Ending.REFUSED),
     ],
 )
 def test_douyins_refusals_have_their_endings(shop: Shop, code: int, ending: Ending) -> None:
@@ -209,19 +202,8 @@ def test_douyins_refusals_have_their_endings(shop: Shop, code: int, ending: Endi
     shop.sandbox.post("settings", error_rate=0.0, error_code=0)
     assert found.ending is ending
     assert found.said
-
-
-def test_after_trouble_the_push_recovers_and_a_reload_completes(shop: Shop) -> None:
-    """The answer to the exchange was lost, so the code may be spent: the push of it leads to a new one."""
-    state, code = shop.consent(shop.link(), delay=60)
-    shop.sandbox.post("settings", drop_after_next=1, drop_path="get_auth_token")
-    assert shop.back(state, code).ending is Ending.TROUBLE
-    assert shop.back(state, code).ending is Ending.TROUBLE
-    pushed = about(shop.appid, "AUTHORIZED", AuthorizationCode=code)
-    assert inbound.receive(shop.app, shop.owner.appid, "authorization", sealed(pushed), "127.0.0.1")
-    assert inbound.process_due(shop.app) == 1
-    assert shop.back(state, code).ending is Ending.LINKED
-    assert shop.row.merchant_id == shop.merchant.id
+    again = shop.back(state, authorization_code)
+    assert (again.ending, again.said) == (ending, found.said)
 
 
 def test_a_suspended_merchant_gets_no_link(shop: Shop) -> None:

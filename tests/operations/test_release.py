@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import delete, event, insert, select
 from sqlalchemy.orm import Session
 
 from app.database import writing
 from app.douyin.development import VersionsReply
 from app.errors import Refused
-from app.models import MiniProgram, OperationRun, RunState, Version, VersionEvent, VersionState
+from app.extensions import db
+from app.models import MiniProgram, OperationRun, RunState, Template, Version, VersionEvent, VersionState
 from app.models.base import utcnow
 from app.models.version import next_number, parse_number
 from app.operations import release
@@ -137,11 +138,65 @@ def test_a_rollback_of_the_first_version_is_refused(loop: Loop) -> None:
     assert loop.effects["rollback"] == 0
 
 
+def test_a_version_that_another_reading_stored_meanwhile_is_left_to_the_next(loop: Loop) -> None:
+    """Stored after our rows were loaded and before Douyin's answer came: the answer may be the older of the two."""
+    loop.upload()
+    refresh(loop.session)
+    loop.session.execute(delete(VersionEvent))
+    loop.session.execute(delete(Version))
+    loop.session.commit()
+    other = insert(Version).values(mini_program_id=loop.row.id, number="1.0.0", merchant_id=loop.launch.merchant.id)
+    event.listen(db.engine, "savepoint", lambda connection, _name: connection.execute(other), once=True)
+    assert release.sync(loop.app, loop.row.id) == "记录同时被更新，稍后再同步"
+    assert "没有变化" in release.sync(loop.app, loop.row.id) or loop.state("1.0.0") == VersionState.UPLOADED
+
+
 def test_a_version_number_must_grow(loop: Loop) -> None:
     loop.go_live("1.0.1")
     run = loop.upload("1.0.0")
     assert run.state == RunState.FAILED
     assert "1.0.1" in run.message
+
+
+def test_a_number_that_was_never_submitted_binds_nobody(loop: Loop) -> None:
+    assert loop.upload("99999.0.0").state == RunState.SUCCEEDED
+    assert loop.upload("1.0.0").state == RunState.SUCCEEDED
+    assert loop.state("99999.0.0") == VersionState.SUPERSEDED
+    run = loop.upload("1.0.1")
+    assert run.state == RunState.SUCCEEDED, run.message
+
+
+def test_a_number_that_was_submitted_once_binds_though_its_round_is_over(loop: Loop) -> None:
+    assert loop.upload("2.0.0").state == RunState.SUCCEEDED
+    assert loop.upload("2.0.1").state == RunState.SUCCEEDED
+    row = loop.session.scalars(select(Version).where(Version.number == "2.0.0")).one()
+    change(loop.session, row, ever_submitted=True)
+    assert row.state == VersionState.SUPERSEDED
+    run = loop.upload("1.0.0")
+    assert (run.state, "2.0.0" in run.message) == (RunState.FAILED, True)
+
+
+def test_a_template_that_was_made_a_moment_ago_is_looked_for_once(loop: Loop) -> None:
+    refresh(loop.session)
+    loop.session.execute(delete(Template))
+    loop.session.commit()
+    assert loop.upload().state == RunState.SUCCEEDED
+    refresh(loop.session)
+    assert loop.launch.template_id in loop.session.scalars(select(Template.template_id)).all()
+
+
+def test_a_template_that_douyin_does_not_know_is_refused_and_nothing_sent(loop: Loop) -> None:
+    run = loop.do("upload_code", template_id="1234567", version="1.0.0", description="x")
+    assert (run.state, "模板不存在" in run.message) == (RunState.FAILED, True)
+    asked = [row for row in loop.sandbox.get("journal")["rows"] if "tpl_list" in str(row)]
+    assert loop.effects["upload"] == 0
+    assert len(asked) == 2  # the launch's sync, and the look
+
+
+def test_a_look_for_a_template_that_goes_unanswered_is_no_unknown_outcome(loop: Loop) -> None:
+    loop.sandbox.post("settings", drop_after_rate=1.0, drop_paths=["tpl_list"])
+    run = loop.do("upload_code", template_id="1234567", version="1.0.0", description="x")
+    assert run.state == RunState.QUEUED, run.message
 
 
 @pytest.mark.parametrize("number", ["1.0", "1.0.0.0", "a.b.c", "01.0.0", "1.0.-1", " 1.0.0 x", "1.0.999999"])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import delete, event, func, insert, select
 from sqlalchemy.orm import Session
 
+from app.extensions import db
 from app.models import OperationRun, RunState, Template, TemplateApp
 from app.models.base import utcnow
 from app.operations import OPERATIONS, template
@@ -86,6 +88,32 @@ def test_an_add_that_did_not_arrive_is_sent_again(
     assert settle(app, session, run).state == RunState.QUEUED
     assert settle(app, session, run).state == RunState.SUCCEEDED
     assert added(sandbox, drafted) == 1
+
+
+def test_syncs_at_the_same_moment_store_each_row_once(app: Flask, session: Session, launch: Launch) -> None:
+    owner_id = launch.third_party_app.id
+    refresh(session)
+    for model in (TemplateApp, Template):
+        session.execute(delete(model))
+    session.commit()
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda _: template.sync(app, owner_id), range(8)))
+    refresh(session)
+    assert len(set(told)) == 1
+    assert told[0].endswith(f"{session.scalar(select(func.count(Template.id)))} 个模板")
+
+
+def test_a_sync_that_another_was_quicker_than_takes_its_rows(app: Flask, session: Session, launch: Launch) -> None:
+    refresh(session)
+    number = session.scalars(select(Template.template_id)).first()
+    session.execute(delete(Template))
+    session.commit()
+    values = {"third_party_app_id": launch.third_party_app.id, "template_id": number, "gone": True}
+    other = insert(Template).values(**values)
+    event.listen(db.engine, "savepoint", lambda connection, _name: connection.execute(other), once=True)
+    template.sync(app, launch.third_party_app.id)
+    refresh(session)
+    assert session.scalars(select(Template.gone).where(Template.template_id == number)).all() == [False]
 
 
 def test_a_template_is_deleted(app: Flask, session: Session, sandbox: SandboxServer, launch: Launch) -> None:

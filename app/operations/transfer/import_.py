@@ -19,6 +19,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app import storage
+from app.database import let_go
 from app.errors import Refused
 from app.models.audit import record
 from app.models.task import Task, TaskKind, TaskState
@@ -145,6 +146,7 @@ def run(hold: Hold, task: Task) -> tuple[str, dict[str, Any]]:
     """The rest of an import task's file; gives (sentence, what else to write into the task)."""
     spec, params = SPECS[task.params["spec"]], dict(task.params)
     kind, dry = params["kind"], bool(params["dry"])
+    let_go(hold.session)  # a great file takes its time to be opened
     heads, lines = table_of(kind, storage.read_sealed(task.input_key))
     importer = Importer(hold.session, spec, matched(spec, heads), mode=params["mode"], dry=dry)
     counts = Counter(params.get("counts") or {})
