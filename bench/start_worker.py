@@ -1,0 +1,97 @@
+"""Starts processes that read and write every type of the wire in many threads at once; counts how they ended.
+
+    python -m bench.start_worker [--processes 50] [--threads 16] [--cold]
+
+Prints a JSON object of exit code -> count (minus the signal's number when one ended it). `--cold` leaves out the
+building of types at import. Forked from a process that has loaded all libraries but nothing of `app.douyin`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import threading
+from collections import Counter
+from types import ModuleType
+from typing import Any
+
+import app.errors
+import app.redaction
+from tests.douyin.contract_files import contract
+
+LIBRARIES = ("cryptography.hazmat.primitives.ciphers", "msgspec", "requests")
+
+
+def pushes() -> list[dict[str, Any]]:
+    """The contract's example of every event."""
+    hooks = [item["post"] for item in contract("core")["webhooks"].values()]
+    return [hook["x-decrypted"]["example"] for hook in hooks if "x-decrypted" in hook]
+
+
+def without_building() -> None:
+    """Have `app.douyin` imported as it was before its types were built there."""
+    empty = ModuleType("app.douyin.warm")
+    empty.build = lambda *_: None  # type: ignore[attr-defined]
+    sys.modules[empty.__name__] = empty
+
+
+def child(events: list[dict[str, Any]], threads: int, *, cold: bool) -> None:
+    """Import the contract, then read and write all of it in `threads` threads that start together."""
+    if cold:
+        without_building()
+    samples = importlib.import_module("tests.douyin.samples").SAMPLES
+    read = importlib.import_module("app.douyin.answer").read
+    parse = importlib.import_module("app.douyin.inbound").parse
+    barrier = threading.Barrier(threads)
+    faults: list[BaseException] = []
+
+    def work() -> None:
+        barrier.wait()
+        try:
+            for sample in samples:
+                list(sample.call.parameters())
+                if isinstance(sample.answer, dict):
+                    read(sample.call, sample.answer, status=200, log_id="")
+            for event in events:
+                parse(event)
+        except BaseException as fault:
+            faults.append(fault)
+            raise
+
+    sys.setswitchinterval(1e-6)
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    os._exit(1 if faults else 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=16)
+    parser.add_argument("--cold", action="store_true")
+    chosen = parser.parse_args()
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    events = pushes()
+    if "app.douyin" in sys.modules:
+        raise SystemExit("app.douyin is already loaded: nothing would be tested")
+    ends: Counter[int] = Counter()
+    for _ in range(chosen.processes):
+        pid = os.fork()
+        if not pid:
+            try:
+                child(events, chosen.threads, cold=chosen.cold)
+            finally:
+                os._exit(1)
+        ends[os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])] += 1
+    print(json.dumps(ends))
+
+
+if __name__ == "__main__":
+    main()
