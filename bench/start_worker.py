@@ -18,11 +18,9 @@ from collections import Counter
 from types import ModuleType
 from typing import Any
 
-import app.errors
-import app.redaction
 from tests.douyin.contract_files import contract
 
-LIBRARIES = ("cryptography.hazmat.primitives.ciphers", "msgspec", "requests")
+LIBRARIES = ("app.errors", "app.redaction", "cryptography.hazmat.primitives.ciphers", "msgspec", "requests")
 
 
 def pushes() -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import random
 import re
 import threading
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -398,7 +399,8 @@ def _read(call: Call[R], found: _Answer, trace: _Trace) -> R:
 def _is_file(call: Call[Any], found: _Answer) -> bool:
     """File answers are bytes on success and JSON on failure, with the same HTTP status."""
     wanted = call.route.envelope.file and found.status == _OK and bool(found.raw)
-    return wanted and "html" not in found.content_type and not found.raw.lstrip().startswith((b"{", b"<"))
+    start = found.raw.removeprefix(BOM_UTF8).lstrip()
+    return wanted and "html" not in found.content_type and not start.startswith((b"{", b"<"))
 
 
 def _retry_after(header: str | None) -> float:

@@ -10,7 +10,8 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from app.douyin.contract import Call, Upload, wires
+from app.douyin.contract import Call, Reply, Upload, wires
+from app.douyin.lenient import plan
 
 _PLAIN = frozenset({type(None), bytes, Upload})
 
@@ -22,9 +23,11 @@ def build(calls: Iterable[type[Call[Any]]], messages: Iterable[type[Any]]) -> No
         wires(call)
     for kind in kinds(calls, messages):
         msgspec.json.Decoder(kind)
+        if issubclass(kind, Reply):
+            plan(kind)
 
 
-def kinds(calls: Iterable[type[Call[Any]]], messages: Iterable[type[Any]]) -> set[type[Any]]:
+def kinds(calls: Iterable[type[Call[Any]]], messages: Iterable[type[Any]]) -> set[Any]:
     """Every dataclass and enum of ours that an answer, a push or a request may hold, however deep."""
     queue: list[Any] = list(messages)
     for call in calls:
