@@ -150,8 +150,8 @@ def _record(session: Session, third_party_app_id: int, reply: auth.AuthorizerTok
     if reply.permissions is not None:
         row.permissions = sorted(reply.permissions)
     row.authorized_at = utcnow()
-    row.refresh_expires_at = utcnow() + timedelta(seconds=reply.refresh_expires_in)
-    row.token_fault = ""
+    grant = grant_of(reply)
+    row.refresh_expires_at, row.token_fault = grant.lapses_at, grant.fault
     session.flush()
     words = "、".join(permission_words(row.permissions)) or "未说明"
     note(session, row, "authorized", f"授权成功，权限集：{words}")

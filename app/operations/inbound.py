@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 LIMIT = 64 * 1024  # bytes of a push
 KEPT_REFUSALS = 100
 MOST_ATTEMPTS = 12
+MALFORMED_ATTEMPTS = 4  # the later events of its app wait for it, and what it lacks seldom comes by waiting
 AT_ONCE = 8
 A_ROUND = 32
 _TEXT_LIMIT = 500
@@ -238,6 +239,8 @@ def process(app: Flask, event_id: int) -> bool:
         result = _handle(app, push)
     except Later as later:
         _postpone(app, push, str(later), later.seconds, counted=False)
+    except (MalformedEvent, msgspec.DecodeError) as problem:
+        _postpone(app, push, f"事件内容不合接口约定：{problem}"[:400], _pause(push), most=MALFORMED_ATTEMPTS)
     except DouyinError as error:
         text = f"{error.message} {error.advice}".strip()
         if error.kind in _PASSING:
@@ -282,10 +285,7 @@ def _claim(app: Flask, event_id: int) -> Push | None:
 
 
 def _handle(app: Flask, push: Push) -> Result:
-    try:
-        message: InboundMessage = parse(msgspec.json.decode(push.payload))
-    except (MalformedEvent, msgspec.DecodeError) as problem:
-        return Result(InboundState.FAILED, f"事件内容不合接口约定：{problem}"[:500])
+    message: InboundMessage = parse(msgspec.json.decode(push.payload))
     if isinstance(message, UnknownEvent) or push.name not in HANDLERS:
         return Result(InboundState.IGNORED, "未知事件，已存档，未做处理")
     return HANDLERS[push.name](app, push, message)
@@ -295,8 +295,10 @@ def _pause(push: Push) -> float:
     return min(600.0, 5.0 * 2.0 ** (push.attempt - 1))
 
 
-def _postpone(app: Flask, push: Push, verdict: str, seconds: float, *, counted: bool = True) -> None:
-    if counted and push.attempt >= MOST_ATTEMPTS:
+def _postpone(
+    app: Flask, push: Push, verdict: str, seconds: float, *, counted: bool = True, most: int = MOST_ATTEMPTS
+) -> None:
+    if counted and push.attempt >= most:
         return _close(app, push, Result(InboundState.FAILED, f"{verdict}；已多次重试，可手动重放"))
     values = {"state": InboundState.RECEIVED, "verdict": f"{verdict}；稍后自动重试", "lease_until": None}
     more = {"not_before": utcnow() + timedelta(seconds=seconds), "attempts": push.attempt - (not counted)}

@@ -168,6 +168,38 @@ def test_when_recovery_fails_too_the_lease_stays_as_a_sign(app: Flask, launch: L
     assert effects(sandbox, launch)[0] == 1
 
 
+def test_tokens_without_a_refresh_token_are_stored_and_the_next_refresh_recovers(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    slot = slot_of(launch)
+    expire(app, slot)
+    sandbox.post("settings", unpaired_next=1)
+    assert works(app, launch) == launch.mini_program.appid
+    assert effects(sandbox, launch) == (1, 0, 0)
+    refresh(session)
+    assert (stored(app, slot).refresh_token, launch.mini_program.refresh_expires_at) == (None, None)
+    assert "自动找回授权码" in launch.mini_program.token_fault
+    expire(app, slot)
+    assert works(app, launch) == launch.mini_program.appid
+    assert effects(sandbox, launch) == (1, 1, 1)
+    refresh(session)
+    assert launch.mini_program.token_fault == ""
+    assert launch.mini_program.refresh_expires_at is not None
+
+
+def test_a_code_exchanged_for_one_token_only_is_an_authorisation_all_the_same(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    code = RetrieveAuthCode(authorization_appid=launch.mini_program.appid)
+    text = credentials.bind_app(app, launch.third_party_app.id).send(code).authorization_code
+    sandbox.post("settings", unpaired_next=1)
+    found = credentials.exchange_code(app, launch.third_party_app.id, text)
+    refresh(session)
+    assert (found.appid, found.fresh) == (launch.mini_program.appid, True)
+    assert "自动找回授权码" in launch.mini_program.token_fault
+    assert works(app, launch) == launch.mini_program.appid
+
+
 def test_a_request_that_never_left_spends_nothing(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
     slot = slot_of(launch)
     expire(app, slot)
