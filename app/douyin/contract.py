@@ -141,8 +141,9 @@ FILE_V1 = Envelope(("errno",), ("message",), file=True)
 
 @dataclass(frozen=True)
 class Route:
-    """Where a call goes; `doc` is the platform's page. `again` says what a second time does: `read` changes nothing,
-    `harmless` changes what may be changed twice; both may be sent again when no answer came. `never` is read back."""
+    """Where a call goes. `again` says what a second time does: `read` changes nothing, `harmless` changes what may be
+    changed twice; both may be sent again when no answer came. `never` is read back instead. `doc`: the platform's page.
+    """
 
     method: Literal["GET", "POST"]
     path: str
