@@ -39,6 +39,7 @@ KEPT = 1.0  # seconds a process believes what it read
 PROBE_PAUSE = (5.0, 20.0)  # seconds between probes, longer each time
 PROBE_SECONDS = 5.0
 WIDE = 32  # calls at a time from which a host counts as back
+RECENT = 15.0  # seconds for which an answer of another endpoint says that the host is there
 IN_A_ROW = 3  # failures of one endpoint before it is held alone
 # A read of each host, answered whatever token it carries.
 PROBES: dict[Host, tuple[Call[Any], Token]] = {
@@ -66,6 +67,14 @@ class _Row:
     due: bool
 
 
+@dataclass(frozen=True)
+class _Owner:
+    """A third-party app that is held."""
+
+    id: int
+    sentence: str
+
+
 class _Stored:
     """The tokens of a probe: what there is, however old, or none."""
 
@@ -88,10 +97,11 @@ class Breaker:
         self._guard = threading.Lock()
         self._hosts: dict[str, _Trouble] = {}
         self._endpoints: dict[str, _Trouble] = {}
+        self._answered: dict[str, float] = {}  # when another endpoint of the host last gave an answer
         self._in_flight: dict[str, int] = {}
         self._windows: dict[str, int] = {}
         self._rows: dict[str, _Row] = {}
-        self._held: dict[str, tuple[int, str]] = {}
+        self._held: dict[str, _Owner] = {}
         self._read_at = 0.0
 
     # Before a call
@@ -102,7 +112,7 @@ class Breaker:
         if not holds.is_passing():
             self._refresh()
             if held := self._held.get(tokens.component_appid):
-                raise Held(f"第三方应用暂停：{held[1]}", hold=holds.of_app(held[0]))
+                raise Held(held.sentence, hold=holds.of_app(held.id))
             for name in (host, f"{host}:{call.operation_id}"):
                 if name in self._rows:
                     self._pass(self._rows[name])
@@ -150,6 +160,7 @@ class Breaker:
         with self._guard:
             self._hosts.pop(host, None)
             self._endpoints.pop(endpoint, None)
+            self._answered[host] = time.monotonic()
             wide = host in self._windows
             if wide:
                 self._windows[host] *= 2
@@ -170,12 +181,15 @@ class Breaker:
             everywhere = len(trouble.apps) > 1 and len(trouble.endpoints) > 1
             suspect = trouble.count > 1
             own = alone.count >= IN_A_ROW and len(alone.apps) > 1
+            lately = time.monotonic() - self._answered.get(host, -RECENT) < RECENT
         if host in self._rows and host not in self._windows:
             return  # known already: begun before it was
         if host in self._windows or everywhere:
             self._open(host)
         elif endpoint in self._rows:
             self._stay_open(endpoint)
+        elif own and lately:
+            self._open(endpoint)
         elif (suspect or own) and self._claim(host):
             self._suspected(call, host, endpoint, alone=own)
 
@@ -187,6 +201,7 @@ class Breaker:
         self._let_go(host)
         with self._guard:
             self._hosts.pop(host, None)
+            self._answered[host] = time.monotonic()
         if alone:
             self._open(endpoint)
 
@@ -202,15 +217,21 @@ class Breaker:
                         self._closing(row.name)
                     else:
                         self._stay_open(row.name)
-            for owner_id, _ in list(self._held.values()):
-                self._try_app(owner_id)
+            for owner in list(self._held.values()):
+                self._try_app(owner.id)
         except SQLAlchemyError as fault:
             log.warning("breaker_not_tended", fault=type(fault).__name__)
 
     def holds_app(self, owner_id: int | None) -> bool:
         """Whether nothing of this third-party app is sent."""
         self._refresh()
-        return any(held == owner_id for held, _ in self._held.values())
+        return any(owner.id == owner_id for owner in self._held.values())
+
+    def sentences(self) -> list[str]:
+        """What is held, in words for the pages; empty when nothing is."""
+        self._refresh()
+        rows, owners = list(self._rows.values()), list(self._held.values())
+        return [holds.circuit_sentence(row.name, row.state) for row in rows] + [owner.sentence for owner in owners]
 
     def window(self) -> int | None:
         """How many calls may be in flight at the main host; None = as many as there are."""
@@ -221,6 +242,7 @@ class Breaker:
         with self._guard:
             self._hosts.clear()
             self._endpoints.clear()
+            self._answered.clear()
             self._windows.clear()
             self._in_flight.clear()
         self._read_at = 0.0
@@ -231,9 +253,10 @@ class Breaker:
         now = utcnow()
         with app_scope(self.app, PLATFORM) as session, reading():
             rows = list(session.scalars(select(Circuit).where(Circuit.state != "closed")))
-            owners = session.execute(
-                select(ThirdPartyApp.appid, ThirdPartyApp.id, ThirdPartyApp.fault).where(holds.app_is_held())
-            ).all()
+            owners = {
+                row.appid: _Owner(row.id, f"第三方应用「{row}」暂停：{row.fault}")
+                for row in session.scalars(select(ThirdPartyApp).where(holds.app_is_held()))
+            }
         found = {}
         for row in rows:
             free = row.lease_until is None or row.lease_until < now
@@ -242,7 +265,7 @@ class Breaker:
             due = free and (row.probe_at is None or row.probe_at <= now)
             found[row.name] = _Row(row.name, row.state, row.owner == holds.PROCESS and not free, due)
         with self._guard:
-            self._rows, self._held = found, {appid: (owner_id, fault) for appid, owner_id, fault in owners}
+            self._rows, self._held = found, owners
             self._windows = {name: wide for name, wide in self._windows.items() if name in found and found[name].mine}
             self._read_at = time.monotonic()
 

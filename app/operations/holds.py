@@ -136,7 +136,8 @@ def release(session: Session, hold: str) -> None:
 def nominate(session: Session) -> None:
     """Of the runs that wait for one endpoint whose trial is due, one is let through to try it. Commits."""
     now = utcnow()
-    due = select(Circuit.name).where(Circuit.state == "open", Circuit.name.contains(":"), Circuit.probe_at <= now)
+    rested = or_(Circuit.probe_at.is_(None), Circuit.probe_at <= now)
+    due = select(Circuit.name).where(Circuit.state == "open", Circuit.name != MAIN_HOST, rested)
     for name in list(session.scalars(due)):
         waits = select(func.min(OperationRun.not_before)).where(OperationRun.hold == of_circuit(name))
         first = session.scalar(select(OperationRun.id).where(
@@ -150,17 +151,6 @@ def nominate(session: Session) -> None:
 def fault_sentence(error: DouyinError) -> str:
     """A fault of a third-party app as its page and its runs tell it."""
     return f"{error.err_no} {error.message}：{error.advice}"[:255]
-
-
-def sentences(session: Session) -> list[str]:
-    """What is held, in words for the pages; empty when nothing is."""
-    lasting = or_(Circuit.state == "open", (Circuit.state == "closing") & (Circuit.lease_until > utcnow()))
-    circuits = session.scalars(select(Circuit).where(lasting).order_by(Circuit.name))
-    owners = session.scalars(select(ThirdPartyApp).where(app_is_held()).order_by(ThirdPartyApp.id))
-    return [
-        *(circuit_sentence(circuit.name, circuit.state) for circuit in circuits),
-        *(f"第三方应用「{owner}」暂停：{owner.fault}" for owner in owners),
-    ]
 
 
 def circuit_sentence(name: str, state: str = "open") -> str:

@@ -123,10 +123,11 @@ def _insert(app: Flask, owner_id: int, receiver: str, event: dict[str, Any]) -> 
         )
         row.payload = text
         session.add(row)
-        if name == UNAUTHORIZED:
-            # In the very transaction that stores it: from the acknowledgement on, no token of the app is handed out.
-            holds.hold_mini_program(session, events.in_doubt(appid, row.event_at or utcnow()))
         try:
+            session.flush()
+            if name == UNAUTHORIZED:
+                # In the very transaction that stores it: from the acknowledgement on, no token of it is handed out.
+                holds.hold_mini_program(session, events.in_doubt(appid, row.event_at or utcnow()))
             session.commit()
         except IntegrityError:
             # The same push again: Douyin repeats what it believes unanswered.
