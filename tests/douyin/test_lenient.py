@@ -224,6 +224,7 @@ def test_a_token_with_other_characters_is_none(token: Any) -> None:
         (auth.AuthorizerTokens, {**TOKENS, "expires_in": "soon"}, "expires_in", 7200),
         (auth.AuthorizerTokens, {**TOKENS, "authorize_permission": "1,2"}, "permissions", None),
         (auth.AuthorizerTokens, {**TOKENS, "authorize_permission": [{"id": "1"}]}, "permissions", frozenset({1})),
+        (dev.LatestVersion, {"version": "1.0.0", "screenshot": ["a.png", "b.png"]}, "screenshots", ["a.png", "b.png"]),
         (dev.CurrentVersion, {"version": "1.0.0", "uid": "123"}, "uid", 123),
         (dev.CurrentVersion, {"version": "1.0.0", "developer_id": 123}, "developer_id", "123"),
         (dev.CurrentVersion, {"version": "1.0.0", "attachInfo": ""}, "attach_info", None),
