@@ -25,6 +25,9 @@ class ErrorKind(StrEnum):
     QUOTA = "quota"  # a daily or total quota is used up
     PLATFORM = "platform"  # our third-party app or address is refused: every app of it is affected
     LINK = "link"  # the settings of our authorisation page: only the making of links is affected
+    CAPABILITY = "capability"  # the app lacks an ability (能力) that has to be applied for, or it was taken away
+    PERSON = "person"  # the app's user stands in the way, not the app: final for that user, no matter for the app
+    FAULT = "fault"  # our own fault: never retried, told to whoever runs the product
     RETIRED = "retired"  # the platform no longer has this call: what needs it cannot be done
     BANNED = "banned"  # app or subject is banned
     SYSTEM = "system"  # Douyin's own fault: try later

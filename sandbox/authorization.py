@@ -201,12 +201,16 @@ def _new_pair(call: Call, app: App) -> Fields:
         ended = (access, refresh)
     for text in platform.tokens_of(app.appid, *ended):
         platform.drop(text)
-    return {
+    pair: Fields = {
         "authorizer_access_token": platform.issue(access, owner, appid=app.appid),
         "expires_in": LIFETIME[access],
         "authorizer_refresh_token": platform.issue(refresh, owner, appid=app.appid),
         "refresh_expires_in": LIFETIME[refresh],
     }
+    if platform.world.settings.unpaired_next > 0:
+        platform.world.settings.unpaired_next -= 1
+        del pair["authorizer_refresh_token"]
+    return pair
 
 
 @handles("retrieve_auth_code", "retrieve_auth_code_v1")

@@ -22,6 +22,7 @@ _SETTINGS = (
     ("drop_before_next", "生效前丢下 N 次"),
     ("drop_after_next", "生效后丢下 N 次"),
     ("drop_path", "丢弃的路径包含"),
+    ("unpaired_next", "不给刷新令牌 N 次"),
     ("push_loss_rate", "推送丢失率 0–1"),
     ("push_duplicate_rate", "推送重复率 0–1"),
     ("rollback_seconds", "回退生效（秒）"),

@@ -206,6 +206,7 @@ class Settings:
     drop_before_next: int = 0
     drop_after_next: int = 0
     drop_path: str = ""
+    unpaired_next: int = 0  # so many answers with an access token but no refresh token
     drop_paths: list[str] = field(default_factory=list)
     push_loss_rate: float = 0.0
     push_duplicate_rate: float = 0.0

@@ -8,12 +8,14 @@ from app.douyin import (
     authorization,
     development,
     domain,
+    inbound,
     login,
     material,
     profile,
     safety,
     settle,
     template,
+    warm,
     webhook,
 )
 from app.douyin.contract import Call
@@ -38,3 +40,5 @@ CALLS: dict[str, type[Call[Any]]] = {
     for found in vars(section).values()
     if isinstance(found, type) and issubclass(found, Call) and found is not Call
 }
+
+warm.build(CALLS.values(), (*inbound.MESSAGES.values(), inbound.UnknownEvent))

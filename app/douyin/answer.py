@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 import msgspec
 
-from app.douyin.contract import Call, Envelope, Reply
-from app.douyin.errors import clean, explain, misfit
+from app.douyin.contract import Call, Envelope
+from app.douyin.errors import CODES, clean, explain, misfit
+from app.douyin.lenient import Unfit, fit
 from app.errors import DouyinError, NoAnswer
 
 R = TypeVar("R")
 
 _OK = 200
 _BIGGEST = 2**31
-_CODE_AS_TEXT = re.compile(r"-?[0-9]{1,10}")
+# Neither "00" nor "-0": of all texts "0" alone is success.
+_CODE_AS_TEXT = re.compile(r"0|-?[1-9][0-9]{0,9}")
 # Nothing the platform says nests nearly as deep; deeper is an attack on whoever walks it.
 _DEEPEST = 40
 
@@ -28,7 +31,7 @@ class Malformed(Exception):
 def decode(raw: bytes) -> dict[str, Any]:
     """The JSON object in `raw`; raises NoAnswer when there is none."""
     try:
-        found = msgspec.json.decode(raw, strict=True)
+        found = msgspec.json.decode(raw.removeprefix(BOM_UTF8), strict=True)
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError, OverflowError):
         found = None
     if not isinstance(found, dict) or _depth_exceeds(found, _DEEPEST):
@@ -55,9 +58,8 @@ def unfit(call: Call[Any], what: str, log_id: str) -> DouyinError | NoAnswer:
 
 def is_enveloped(call: Call[Any], body: Mapping[str, Any]) -> bool:
     """Whether this is an answer at all: the envelope is there, whatever its code says."""
-    envelope = call.route.envelope
     try:
-        code_of(envelope, _object(body, envelope.inside) if envelope.inside else body)
+        code_of(call.route.envelope, body)
     except Malformed:
         return False
     return True
@@ -65,40 +67,69 @@ def is_enveloped(call: Call[Any], body: Mapping[str, Any]) -> bool:
 
 def log_id_of(body: Mapping[str, Any] | None, header: str | None) -> str:
     """The number the platform's support asks for: from the answer, else from its header."""
-    found = (body or {}).get("log_id")
-    return clean(found if isinstance(found, str) and found else header or "")[:128]
+    named = [(body or {}).get("log_id"), _part(body or {}, "extra").get("logid"), header]
+    return clean(next((text for text in named if isinstance(text, str) and text), ""))[:128]
 
 
 def _reply(call: Call[R], body: Mapping[str, Any], status: int, log_id: str) -> R:
     envelope = call.route.envelope
-    outer = _object(body, envelope.inside) if envelope.inside else body
-    err_no = code_of(envelope, outer)
-    if err_no:
-        said = next((outer[name] for name in envelope.messages if isinstance(outer.get(name), str)), "")
-        raise explain(err_no, said, log_id, about_platform=call.about_platform)
+    if err_no := code_of(envelope, body):
+        raise explain(err_no, _said(envelope, body), log_id, about_platform=call.about_platform)
     if status != _OK:
         raise Malformed(f"HTTP {status}")
     if envelope.file:
         raise Malformed("没有文件")
-    return _convert(call, _object(body, envelope.payload) if call.reply_type is not type(None) else {})
+    return _convert(call, _payload(envelope, body) if call.reply_type is not type(None) else {})
 
 
-def code_of(envelope: Envelope, outer: Mapping[str, Any]) -> int:
-    """The error code, 0 for success; raises Malformed when it is missing or no number."""
-    found = next((outer[name] for name in envelope.codes if outer.get(name) is not None), None)
-    if found is None and envelope.flat:
-        return 0
-    if envelope.flat and isinstance(found, str) and _CODE_AS_TEXT.fullmatch(found):
-        found = int(found)
-    if type(found) is not int or abs(found) >= _BIGGEST:
+def code_of(envelope: Envelope, body: Mapping[str, Any]) -> int:
+    """The error code, 0 for success; raises Malformed when it is missing or no number.
+
+    Read where the envelope has it and where the older form has it, which some gateways answer with whatever the call:
+    a failure in either place is one.
+    """
+    outer = _part(body, envelope.inside) if envelope.inside else body
+    data, extra = _part(body, "data"), _part(body, "extra")
+    named = [outer.get(name) for name in envelope.codes]
+    older = [data.get("error_code"), extra.get("error_code")]
+    found = [_code(value, envelope) for value in [*named, *older] if value is not None]
+    if not found and not envelope.flat:
         raise Malformed(f"{envelope.codes[0]} 缺失或类型不对")
-    return found
+    err_no = next((number for number in found if number), 0)
+    finer = extra.get("sub_error_code")
+    return finer if err_no and err_no not in CODES and type(finer) is int and finer in CODES else err_no
 
 
-def _object(body: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
-    found = body if name is None else body.get(name)
+def _code(value: Any, envelope: Envelope) -> int:
+    if isinstance(value, str) and _CODE_AS_TEXT.fullmatch(value):
+        value = int(value)
+    if type(value) is not int or abs(value) >= _BIGGEST:
+        raise Malformed(f"{envelope.codes[0]} 缺失或类型不对")
+    return value
+
+
+def _said(envelope: Envelope, body: Mapping[str, Any]) -> str:
+    outer = _part(body, envelope.inside) if envelope.inside else body
+    data, extra = _part(body, "data"), _part(body, "extra")
+    texts = [outer.get(name) for name in envelope.messages]
+    texts += [data.get("description"), extra.get("sub_description"), extra.get("description")]
+    return next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def _part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = body.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _payload(envelope: Envelope, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object the reply is read from. Null is an empty one: what the reply needs is asked for there."""
+    if envelope.payload is None:
+        return body
+    if envelope.payload in body and body[envelope.payload] is None:
+        return {}
+    found = body.get(envelope.payload)
     if not isinstance(found, Mapping):
-        raise Malformed(f"{name} 缺失或类型不对")
+        raise Malformed(f"{envelope.payload} 缺失或类型不对")
     return found
 
 
@@ -107,15 +138,11 @@ def _convert(call: Call[R], payload: Mapping[str, Any]) -> R:
     if kind is type(None):
         return cast("R", None)
     try:
-        plain = without_nulls(payload)
-        if issubclass(kind, Reply):
-            plain = kind.prepare(plain)
-        reply: R = msgspec.convert(plain, kind)
-    except (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        where = str(error).rsplit(" - at ", 1)[-1] if isinstance(error, msgspec.ValidationError) else ""
-        problem = Malformed(f"数据不对 {clean(where)}".strip())
-    else:
-        return reply
+        return cast("R", fit(kind, without_nulls(payload), what=call.operation_id))
+    except Unfit as unfit:
+        problem = Malformed(f"数据不对 {unfit}".strip())
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        problem = Malformed("数据不对")
     raise problem
 
 

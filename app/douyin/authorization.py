@@ -12,7 +12,9 @@ from app.douyin.contract import (
     CLIENT_TOKEN,
     DOCS,
     FLAT,
+    STRICT,
     Again,
+    AppId,
     Call,
     Host,
     PermissionSet,
@@ -33,8 +35,7 @@ _CLIENT_TOKEN_PAGE = (
     "/interface-request-credential/non-user-authorization/get-client_token"
 )
 
-AppId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-_TWO_HOURS, _THIRTY_DAYS = 7_200, 2_592_000
+_TEN_MINUTES, _TWO_HOURS, _THIRTY_DAYS = 600, 7_200, 2_592_000
 
 
 class GrantType(StrEnum):
@@ -58,11 +59,11 @@ class ComponentToken(Reply):
 
 class PreAuthCode(Reply):
     pre_auth_code: TokenText
-    expires_in: Seconds
+    expires_in: Seconds = _TEN_MINUTES
 
 
 class AuthLink(Reply):
-    link: str
+    link: Annotated[str, msgspec.Meta(pattern="^https?://")]
 
 
 class Permission(Reply):
@@ -74,13 +75,16 @@ class Permission(Reply):
 
 
 class AuthorizerTokens(Reply):
-    """Both tokens of an authorised app. The refresh token is single use: store it before anything else."""
+    """Both tokens of an authorised app. The refresh token is single use: store it before anything else.
+
+    None where the answer has no readable one: the access token is good all the same, and 找回授权码 gives the next.
+    """
 
     authorizer_access_token: TokenText
-    authorizer_refresh_token: TokenText
+    authorizer_refresh_token: TokenText | None = None
     expires_in: Seconds = _TWO_HOURS
     refresh_expires_in: Seconds = _THIRTY_DAYS
-    authorizer_appid: AppId | None = None
+    authorizer_appid: Annotated[AppId | None, STRICT] = None
     authorize_permission: tuple[Permission, ...] | None = None
 
     @property
@@ -101,7 +105,7 @@ class AuthApp(Reply):
 
 
 class AuthAppList(Reply):
-    auth_app_list: tuple[AuthApp, ...] = ()
+    auth_app_list: Annotated[tuple[AuthApp, ...], STRICT] = ()
     total: Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import email.utils
-import logging
 import random
 import re
-import threading
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +20,8 @@ from requests.adapters import HTTPAdapter
 from app.douyin import answer as answers
 from app.douyin.contract import Call, Host, Place, Token, Upload
 from app.douyin.deadline import POOLS, deadline, remaining
-from app.douyin.errors import too_many
+from app.douyin.errors import TOO_FAST, too_many
+from app.douyin.hush import hush_urllib3
 from app.errors import DouyinError, DouzhouError, ErrorKind, Held, NoAnswer, NotGranted
 from app.redaction import redact, redact_mapping
 
@@ -58,9 +58,13 @@ class Tokens(Protocol):
 
 
 class Pace(Protocol):
-    """Blocks until one more request may be sent."""
+    """How fast requests may be sent."""
 
-    def take(self) -> None: ...
+    def take(self) -> None:
+        """Block until one more may be."""
+
+    def slower(self) -> None:
+        """Douyin called it too fast."""
 
 
 class Gate(Protocol):
@@ -175,7 +179,7 @@ class DouyinClient:
         self.gate = gate
         self.on_call = on_call
         self.session = _session(pool_size)
-        _hush_urllib3()
+        hush_urllib3()
 
     def bind(self, tokens: Tokens) -> Douyin:
         """The same connections, speaking with these credentials."""
@@ -250,6 +254,8 @@ class Douyin:
             trace.outcome = "ok"
         except DouyinError as error:
             trace.outcome, trace.err_no, failure = "error", error.err_no, error
+            if error.err_no in TOO_FAST and self._client.pace is not None:
+                self._client.pace.slower()
             raise
         except NoAnswer as error:
             failure = error
@@ -454,7 +460,8 @@ def _read(call: Call[R], found: _Answer, trace: _Trace) -> R:
 def _is_file(call: Call[Any], found: _Answer) -> bool:
     """File answers are bytes on success and JSON on failure, with the same HTTP status."""
     wanted = call.route.envelope.file and found.status == _OK and bool(found.raw)
-    return wanted and "html" not in found.content_type and not found.raw.lstrip().startswith((b"{", b"<"))
+    start = found.raw.removeprefix(BOM_UTF8).lstrip()
+    return wanted and "html" not in found.content_type and not start.startswith((b"{", b"<"))
 
 
 def _retry_after(header: str | None) -> float:
@@ -486,31 +493,3 @@ def _show_object(body: dict[str, Any]) -> str:
 
 def _show_text(raw: bytes) -> str:
     return redact(raw[: _RECORD_LIMIT * 2].decode("utf-8", "replace"))[:_RECORD_LIMIT]
-
-
-class _MaskUrls(logging.Filter):
-    """urllib3 logs whole addresses, and the older half of the platform carries its tokens in them."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args, record.exc_info = redact(record.getMessage()), (), None
-        return True
-
-
-_URLLIB3_LOGGERS = (
-    "connection",
-    "connectionpool",
-    "poolmanager",
-    "response",
-    "util.retry",
-    "util.ssl_",
-    "util.connection",
-)
-_hush_lock = threading.Lock()
-
-
-def _hush_urllib3() -> None:
-    with _hush_lock:
-        for name in _URLLIB3_LOGGERS:
-            logger = logging.getLogger(f"urllib3.{name}")
-            if not any(isinstance(item, _MaskUrls) for item in logger.filters):
-                logger.addFilter(_MaskUrls())

@@ -26,11 +26,17 @@ from app.redaction import redact_value
 DOCS = "https://developer.open-douyin.com/docs/resource/zh-CN/thirdparty/API/smallprogram"
 
 # What a token may look like. A line break or a blank in one would end up in a request header.
-TokenText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern=r"^[\x21-\x7e]+$")]
+TokenText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern=r"^[\x21-\x7e]+\Z")]
+AppId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+# What is not of this form is no version, however much it looks like one; the second may also say that there is none.
+VersionNumber = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+\Z", max_length=32)]
+VersionOrNone = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+\.[0-9]+\.[0-9]+)?\Z", max_length=32)]
 # Bounds keep a nonsense number from overflowing a date or a database column further up.
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 UnixSeconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_214_400)]
 VendorId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+# Annotation of a field that may be absent but never misread: in another shape than declared it refuses the answer.
+STRICT = "strict"
 
 
 class Token(StrEnum):
@@ -206,7 +212,7 @@ class Reply:
 
     @classmethod
     def prepare(cls, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The payload with the platform's odd spellings evened out; most replies need nothing."""
+        """The object with the platform's odd spellings evened out; most replies need nothing."""
         return payload
 
 

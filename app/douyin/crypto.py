@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +21,7 @@ MAX_BYTES = 2**20
 _KEY_LENGTH, _BLOCK, _RANDOM, _WORD = 43, 16, 32, 4
 _LONGEST_PAD = 32
 _UNIX_SECONDS = re.compile(r"[0-9]{1,12}")
+_DIGITS = ("Nonce", "TimeStamp")
 _FIELDS = ("Nonce", "TimeStamp", "Encrypt", "MsgSignature")
 
 
@@ -105,9 +107,8 @@ def _open(raw: bytes, max_bytes: int) -> _Envelope:
     body = _json_object(raw)
     if body is None:
         raise PushRefused(Reason.ENVELOPE)
-    # One SDK sends the time stamp as a number; the signature is over its digits either way.
-    if type(body.get("TimeStamp")) is int:
-        body["TimeStamp"] = str(body["TimeStamp"])
+    # Time stamp and nonce also come as numbers; the signature is over their digits either way.
+    body |= {name: str(body[name]) for name in _DIGITS if type(body.get(name)) is int}
     texts = [body.get(name) for name in _FIELDS]
     if not all(isinstance(text, str) for text in texts):
         raise PushRefused(Reason.ENVELOPE)
@@ -116,7 +117,7 @@ def _open(raw: bytes, max_bytes: int) -> _Envelope:
 
 def _json_object(raw: bytes) -> dict[str, Any] | None:
     try:
-        found = msgspec.json.decode(raw)
+        found = msgspec.json.decode(raw.removeprefix(BOM_UTF8))
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError, OverflowError):
         return None
     return found if isinstance(found, dict) else None

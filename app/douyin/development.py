@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 
-from app.douyin.contract import DOCS, Call, OpenIntEnum, PermissionSet, Reply, Route, Token, UnixSeconds
+from app.douyin.contract import (
+    DOCS,
+    STRICT,
+    Call,
+    OpenIntEnum,
+    PermissionSet,
+    Reply,
+    Route,
+    Token,
+    UnixSeconds,
+    VersionNumber,
+    VersionOrNone,
+)
 
 _PAGES = f"{DOCS}/auth-app-manage/develop"
 _ROOT = "/api/apps/v1/package_version"
+_ADDRESS = re.compile(r"https?://.+", re.IGNORECASE)
+_FILE = re.compile(r"[^:]*[./][^:]*")
 
 
 class AuditStatus(OpenIntEnum):
@@ -31,7 +46,7 @@ class AuditWay(IntEnum):
 class _Version(Reply):
     """What all stages tell. `summary` = the description given at upload; `ctime` in Unix seconds."""
 
-    version: str
+    version: VersionNumber
     summary: str = ""
     ctime: UnixSeconds = 0
     categories: tuple[str, ...] = ()
@@ -40,35 +55,54 @@ class _Version(Reply):
     developer_avatar: str | None = None
     version_tag: str = ""
 
+    @classmethod
+    def prepare(cls, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The attachments go by two spellings."""
+        return {"attach_info": payload["attachInfo"], **payload} if "attachInfo" in payload else payload
+
 
 class LatestVersion(_Version):
     """测试版本."""
 
-    has_audit: bool | int = 0
+    has_audit: bool = False
     screenshot: str | tuple[str, ...] | None = None
 
     @property
     def screenshots(self) -> list[str]:
-        """The paths, whichever way the platform wrote them: joined by ';' or as a list."""
-        paths = self.screenshot.split(";") if isinstance(self.screenshot, str) else self.screenshot or ()
-        return [path for path in paths if path]
+        """The paths, whichever way the platform wrote them: joined by ';' or ',', or as a list."""
+        written = (self.screenshot,) if isinstance(self.screenshot, str) else self.screenshot or ()
+        return [path for text in written for path in _paths(text)]
+
+
+def _paths(text: str) -> list[str]:
+    """One text's paths. A separator is one only where every part is a path: an address may hold either sign itself."""
+    by_both, by_documented = (_parts(text, signs) for signs in (",;", ";"))
+    if all(map(_ADDRESS.fullmatch, by_both)) or all(map(_FILE.fullmatch, by_both)):
+        return by_both
+    whole = any(map(_ADDRESS.fullmatch, by_documented)) and not all(map(_ADDRESS.fullmatch, by_documented))
+    return _parts(text, "") if whole else by_documented
+
+
+def _parts(text: str, signs: str) -> list[str]:
+    parts = re.split(f"[{signs}]", text) if signs else [text]
+    return [part.strip() for part in parts if part.strip()]
 
 
 class AuditVersion(_Version):
     """审核版本. Reasons and attachments go by the host's display name."""
 
-    status: AuditStatus
+    status: Annotated[AuditStatus, STRICT]
     approved_apps: tuple[str, ...] = ()
     attach_info: dict[str, Any] | None = None
-    has_publish: bool | int = 0
-    is_illegal_version: bool | int = False
+    has_publish: bool = False
+    is_illegal_version: bool = False
     reason: str = ""
     reason_detail: dict[str, Any] | None = None
 
 
 class Rollback(Reply):
     can_rollback: bool = False
-    last_version: str = ""
+    last_version: VersionOrNone = ""
 
 
 class CurrentVersion(_Version):
@@ -77,7 +111,7 @@ class CurrentVersion(_Version):
     approved_apps: tuple[str, ...] = ()
     not_approved_apps: tuple[str, ...] = ()
     attach_info: dict[str, Any] | None = None
-    has_down: bool | int = 0
+    has_down: bool = False
     reason: str = ""
     reason_detail: dict[str, Any] | None = None
     uid: int | None = None
@@ -93,28 +127,17 @@ class GrayVersion(_Version):
 class VersionsReply(Reply):
     """The app's version in each stage; None = there is none."""
 
-    latest: LatestVersion | None = None
-    audit: AuditVersion | None = None
-    current: CurrentVersion | None = None
+    latest: Annotated[LatestVersion | None, STRICT] = None
+    audit: Annotated[AuditVersion | None, STRICT] = None
+    current: Annotated[CurrentVersion | None, STRICT] = None
     gray: GrayVersion | None = None
-
-    @classmethod
-    def prepare(cls, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """An empty object stands for no version, and the attachments go by two spellings."""
-        return {stage: _one_spelling(found) for stage, found in payload.items() if found != {}}
-
-
-def _one_spelling(stage: Any) -> Any:
-    if not isinstance(stage, Mapping) or "attachInfo" not in stage:
-        return stage
-    return {"attach_info": stage["attachInfo"], **stage}
 
 
 class AuditHosts(Reply):
     """Hosts that may be audited, and those where the app is online."""
 
-    host_names: tuple[str, ...] = ()
-    released_host_names: tuple[str, ...] = ()
+    host_names: Annotated[tuple[str, ...], STRICT] = ()
+    released_host_names: Annotated[tuple[str, ...], STRICT] = ()
 
 
 class UploadCode(Call[None]):

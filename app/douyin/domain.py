@@ -19,8 +19,9 @@ class GetWebviewCheckFile(Call[CheckFile]):
     """获取域名校验文件信息。"""
 
     operation_id = "get_webview_check_file"
+    # The platform spells it so, in its table and in its example.
     route = Route(
-        "GET", "/api/tpapp/v2/domain/get_webview_check_file_info/", Token.COMPONENT, again="read", doc=_V2_PAGE
+        "GET", "/api/tpapp/v2/doamin/get_webview_check_file_info/", Token.COMPONENT, again="read", doc=_V2_PAGE
     )
 
 

@@ -10,6 +10,7 @@ from app.redaction import redact
 PARAMETER, STATE, AUTHORIZATION = ErrorKind.PARAMETER, ErrorKind.STATE, ErrorKind.AUTHORIZATION
 TOKEN, RATE, QUOTA, PLATFORM = ErrorKind.TOKEN, ErrorKind.RATE, ErrorKind.QUOTA, ErrorKind.PLATFORM
 BANNED, SYSTEM, LINK, RETIRED = ErrorKind.BANNED, ErrorKind.SYSTEM, ErrorKind.LINK, ErrorKind.RETIRED
+CAPABILITY, PERSON, FAULT = ErrorKind.CAPABILITY, ErrorKind.PERSON, ErrorKind.FAULT
 
 _MESSAGE_LIMIT = 300
 _SYSTEM_WAIT = 30.0
@@ -35,6 +36,9 @@ _WHITELIST = "请在第三方应用控制台的 IP 白名单里加上本服务�
 _DOMAIN = "请在第三方应用控制台核对授权域名，授权页的入口域名和回调域名都必须与它一致。"
 _WEB_DOMAIN = "请核对填写的域名：必须属于第三方应用在控制台登记的域名或其子域名，不能是 IP，不能带端口。"
 _SUBJECT = "请商户在抖音开放平台处理主体信息，完成后再试。"
+_APPLY = "请商户在抖音开放平台的能力管理里申请本操作需要的能力，通过后再试。"
+_OTHER_USER = "只与该用户有关，重试不会成功，其他用户不受影响。"
+_QUOTA_ENDS = "配额在北京时间每天 8 点恢复，请到时再试，或向抖音申请提高配额。"
 _WEBHOOK = "请核对 webhook 设置后再试。"
 
 CODES: dict[int, Code] = {
@@ -138,22 +142,46 @@ CODES: dict[int, Code] = {
     40040: Code(PARAMETER, "grant_type 错误", _CHECK),
     40045: Code(SYSTEM, "凭据生成失败，请重试", _WAIT, _SYSTEM_WAIT),
     40059: Code(PARAMETER, "代创建小程序时名称不能为空", "请填写要创建的小程序名称，再生成授权链接。"),
+    # The platform's general codes, in their present form and in the older one (2100…, 2190…).
+    2100004: Code(SYSTEM, "系统繁忙，请重试", _WAIT, _SYSTEM_WAIT),
+    2100005: Code(PARAMETER, "参数缺失或无效", _CHECK),
+    2100007: Code(AUTHORIZATION, "没有权限执行本操作", _GRANT),
+    2100009: Code(PERSON, "该用户不能使用本接口", _OTHER_USER),
+    2190001: Code(QUOTA, "接口配额已用完", _QUOTA_ENDS),
+    2190002: Code(TOKEN, "凭据无效", _TOKEN),
+    2190004: Code(CAPABILITY, "应用没有获得本操作需要的能力", _APPLY),
+    2190008: Code(TOKEN, "凭据已过期", _TOKEN),
     28001003: Code(TOKEN, "凭据无效", _TOKEN),
     28001005: Code(SYSTEM, "系统繁忙，请重试", _WAIT, _SYSTEM_WAIT),
     28001006: Code(SYSTEM, "网络错误，请重试", _WAIT, _SYSTEM_WAIT),
     28001007: Code(PARAMETER, "参数缺失或无效", _CHECK),
     28001008: Code(TOKEN, "凭据已过期", _TOKEN),
-    28001014: Code(AUTHORIZATION, "应用没有任何能力", _GRANT),
+    28001012: Code(PERSON, "用户没有授权本操作需要的 scope", "请在小程序里引导该用户重新授权，与商户的授权无关。"),
+    28001014: Code(CAPABILITY, "应用没有任何能力", _APPLY),
+    28001015: Code(PARAMETER, "凭据与 open_id 不属于同一用户", "请让用户重新登录小程序，用新的 open_id 再试。"),
     28001016: Code(BANNED, "应用被封禁或已下线", "请商户登录抖音开放平台查看原因，恢复之后再操作。"),
-    28001018: Code(AUTHORIZATION, "没有获得本操作需要的能力或权限", _GRANT),
-    28001019: Code(BANNED, "能力被封禁或已下线", "请商户登录抖音开放平台查看该能力的状态，恢复之后再操作。"),
+    28001017: Code(
+        FAULT, "接口地址不存在", "这不是操作有误，是系统用的地址不对，已通知管理员：请升级抖舟或联系开发者。"
+    ),
+    28001018: Code(CAPABILITY, "没有获得本操作需要的能力或权限", _APPLY),
+    28001019: Code(CAPABILITY, "能力被封禁或已下线", "请商户登录抖音开放平台查看该能力的状态，恢复之后再操作。"),
+    28001020: Code(STATE, "测试应用没有绑定该用户", "请在抖音开放平台把该用户加为测试应用的测试用户，或改用正式应用。"),
+    28001021: Code(STATE, "测试应用已过期", "请在抖音开放平台为测试应用续期，或改用正式应用。"),
     28001038: Code(PARAMETER, "参数错误", _CHECK),
     28001042: Code(AUTHORIZATION, "授权凭据缺少所需的 scope", _GRANT),
+    28001045: Code(PERSON, "用户已注销", _OTHER_USER),
+    28001046: Code(PERSON, "用户被封禁", _OTHER_USER),
+    28001047: Code(PERSON, "用户是私密账号", _OTHER_USER),
+    28001052: Code(RATE, "触发抖音风控", "系统会放慢所有调用，10 分钟后自动重试，请不要重复提交。", 600.0),
     28001056: Code(RETIRED, "接口已经下线", "抖音已停用这个接口，请升级抖舟或联系开发者。"),
-    28003017: Code(QUOTA, "接口配额已用完", "配额在北京时间每天 8 点恢复，请到时再试，或向抖音申请提高配额。"),
-    28003018: Code(RATE, "调用过于频繁", "系统会自动放慢并重试，请稍候。", 10.0),
+    28003017: Code(QUOTA, "接口配额已用完", _QUOTA_ENDS),
+    28003018: Code(RATE, "调用过于频繁", "系统会放慢所有调用并自动重试，请稍候。", 60.0),
+    28004020: Code(LINK, "授权场景不支持所请求的 scope", "请去掉该授权场景不支持的权限，再生成授权链接。"),
     28005079: Code(PLATFORM, "调用方 IP 不在白名单", _WHITELIST),
 }
+
+# After these everything is sent more slowly for a while, by every process.
+TOO_FAST = frozenset({28001052, 28003018})
 
 _UNKNOWN = Code(
     ErrorKind.UNKNOWN,

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from app.douyin.answer import without_nulls
-from app.douyin.contract import OpenIntEnum, Reply, Seconds, TokenText
+from app.douyin.contract import AppId, OpenIntEnum, Reply, Seconds, TokenText
 from app.douyin.errors import clean
+from app.douyin.lenient import Unfit, fit
 
 _BEIJING = timezone(timedelta(hours=8))
 # The first years of the calendar cannot be moved to another time zone at all.
 _FIRST_YEAR = 2000
+_UNIX = re.compile(r"([1-9][0-9]{9})([0-9]{3})?")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-AppId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class MalformedEvent(ValueError):
@@ -133,7 +133,7 @@ class UpdateAuthorized(InboundMessage, name="UPDATE_AUTHORIZED"):
 class SettleApplyResult(InboundMessage, name="SETTLE_APPLY"):
     """入驻主体审核结果通知。`apply_status`: success or fail."""
 
-    apply_id: str
+    apply_id: str = ""
     apply_status: str
     verify_url: str = ""
     fail_reason: str = ""
@@ -142,7 +142,7 @@ class SettleApplyResult(InboundMessage, name="SETTLE_APPLY"):
 class SettleVerifyResult(InboundMessage, name="SETTLE_VERIFY"):
     """对公认证结果通知。`verify_status`: success or fail."""
 
-    apply_id: str
+    apply_id: str = ""
     verify_status: str
     fail_reason: str = ""
 
@@ -161,7 +161,7 @@ class AuditDetail(Reply):
 class AuditResult(Reply):
     """The audit's outcome on one host (宿主端)."""
 
-    host_name: str
+    host_name: str = ""
     status: Verdict
     reason: tuple[str, ...] = ()
     audit_detail: tuple[AuditDetail, ...] = ()
@@ -266,7 +266,7 @@ class ApplyCapacity(InboundMessage, name="APPLY_CAPACITY", holder="event_content
     """能力申请审核结果(新)。"""
 
     app_id: AppId
-    capacity_key: str
+    capacity_key: str = ""
     status: CapacityState
     reason: str = ""
 
@@ -275,7 +275,7 @@ class ApplyShareTemplate(InboundMessage, name="APPLY_SHARE_TEMPLATE", holder="ap
     """分享模板审核结果。`reason` is the JSON text of an array."""
 
     app_id: AppId
-    template_id: str
+    template_id: str = ""
     status: Verdict
     reason: str = ""
 
@@ -284,7 +284,7 @@ class AliasAudit(InboundMessage, name="ALIAS_AUDIT_RESULT", holder="event_conten
     """小程序别名审核结果。The platform does not say what its `status` numbers mean."""
 
     app_id: AppId
-    alias: str
+    alias: str = ""
     status: int
     reason: str = ""
 
@@ -293,7 +293,7 @@ class SearchTagAudit(InboundMessage, name="SEARCH_TAG_AUDIT_RESULT", holder="eve
     """搜索标签审核结果。"""
 
     app_id: AppId
-    search_tag: str
+    search_tag: str = ""
     status: int
     reason: str = ""
 
@@ -302,7 +302,7 @@ class VideoKeywordAudit(InboundMessage, name="AWEME_VIDEO_KEYWORD_AUDIT_RESULT",
     """抖音视频关键词审核结果。"""
 
     app_id: AppId
-    keyword: str
+    keyword: str = ""
     status: int
     reject_reason_list: tuple[str, ...] = ()
 
@@ -311,7 +311,7 @@ class AwemePermissionAudit(InboundMessage, name="AWEME_PERMISSION_AUDIT_RESULT",
     """抖音开放能力权限审核结果。"""
 
     app_id: AppId
-    permission_key: str
+    permission_key: str = ""
     status: int
     reject_reason_list: tuple[str, ...] = ()
 
@@ -320,7 +320,7 @@ class ScopeQuotaAudit(InboundMessage, name="SCOPE_QUOTA_AUDIT_RESULT", holder="e
     """Scope 额度审核结果。Dates as YYYY-MM-DD."""
 
     app_id: AppId
-    scope: str
+    scope: str = ""
     start_date: str = ""
     end_date: str = ""
     apply_quota: int | None = None
@@ -333,7 +333,7 @@ class BindAwemeUser(InboundMessage, name="BIND_AWEME_USER", holder="event_conten
 
     app_id: AppId
     type: str = ""
-    aweme_id: str
+    aweme_id: str = ""
     user_name: str = ""
     bind_status: int
 
@@ -344,7 +344,7 @@ class SelfMountBind(InboundMessage, name="SELT_MOUNT_BIND", holder="event_conten
 
     app_id: AppId
     capacity_key: str = ""
-    aweme_id: str
+    aweme_id: str = ""
     user_name: str = ""
     bind_status: int
 
@@ -355,7 +355,7 @@ class SubscribeTemplateResult(
     """订阅消息模板创建结果。"""
 
     app_id: AppId
-    title: str
+    title: str = ""
     keyword_list: tuple[str, ...] = ()
     status: int
     reject_reason_list: tuple[str, ...] = ()
@@ -366,21 +366,29 @@ def parse(event: Mapping[str, Any]) -> InboundMessage:
     name = event.get("Event")
     kind = MESSAGES.get(name, UnknownEvent) if isinstance(name, str) else UnknownEvent
     try:
-        found: InboundMessage = msgspec.convert(_flat(without_nulls(event), kind.holder), kind)
-    except msgspec.ValidationError as error:
-        problem = MalformedEvent(f"{clean(str(name))}: {clean(str(error))}")
+        return fit(kind, _flat(without_nulls(event), kind.holder), what=kind.__name__)
+    except Unfit as unfit:
+        problem = MalformedEvent(f"{clean(str(name))}: {unfit}")
     except (ValueError, TypeError, OverflowError, RecursionError):
         problem = MalformedEvent(f"{clean(str(name))}: unreadable")
-    else:
-        return found
     raise problem
 
 
 def _flat(event: Mapping[str, Any], holder: str | None) -> dict[str, Any]:
     plain: dict[str, Any] = _snake(event)
-    inner = plain.pop(holder, None) if holder else None
+    inner = _unpacked(plain.pop(holder, None)) if holder else None
     # The event's own fields win: content must not be able to speak for another app.
     return {**inner, **plain} if isinstance(inner, Mapping) else plain
+
+
+def _unpacked(inner: Any) -> Any:
+    """Some content arrives as the text of its JSON."""
+    if not isinstance(inner, str):
+        return inner
+    try:
+        return _snake(without_nulls(msgspec.json.decode(inner)))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
 
 
 def _snake(value: Any) -> Any:
@@ -391,7 +399,12 @@ def _snake(value: Any) -> Any:
 
 
 def beijing_time(text: str) -> datetime:
-    """`2025-01-01 08:00:00`, which the platform means in Beijing time, as aware UTC; raises ValueError."""
+    """`2025-01-01 08:00:00`, which the platform means in Beijing time, as aware UTC; raises ValueError.
+
+    Digits alone are Unix seconds, or milliseconds when there are thirteen.
+    """
+    if digits := _UNIX.fullmatch(text):
+        return datetime.fromtimestamp(int(digits[1]), UTC)
     found = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=_BEIJING)
     if found.year < _FIRST_YEAR:
         raise ValueError("before the platform's time")

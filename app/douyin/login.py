@@ -6,9 +6,12 @@ from app.douyin.contract import DOCS, Call, Reply, Route, Token
 
 
 class Session(Reply):
-    """Who the user is; `session_key` decrypts what the mini-program sends and is never logged."""
+    """Who the user is; `session_key` decrypts what the mini-program sends and is never logged.
 
-    session_key: str
+    Empty when Douyin gave none: the user is known all the same, and what is encrypted needs a new login (tt.login).
+    """
+
+    session_key: str = ""
     open_id: str = ""
     anonymous_open_id: str = ""
     union_id: str = ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated
 
+import msgspec
+
 from app.douyin.contract import DOCS, Call, Place, Reply, Route, Token, Upload, Wire
 
 
@@ -16,7 +18,7 @@ class MaterialType(IntEnum):
 
 
 class MaterialPath(Reply):
-    path: str
+    path: Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class UploadTpMaterial(Call[MaterialPath]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from app.douyin.contract import DOCS, Call, OpenIntEnum, PermissionSet, Reply, Route, Token
+from typing import Annotated
+
+from app.douyin.contract import DOCS, STRICT, Call, OpenIntEnum, PermissionSet, Reply, Route, Token
 
 
 class AppState(OpenIntEnum):
@@ -61,14 +63,15 @@ class SubjectReview(Reply):
 
     subject_type: int | None = None
     subject_name: str = ""
-    subject_audit_state: ReviewState = ReviewState.NONE
+    # Misread as "none under review" it would make the subject verified.
+    subject_audit_state: Annotated[ReviewState, STRICT] = ReviewState.NONE
     reason: str = ""
 
 
 class AppInfo(Reply):
     """A review is None when that was never changed."""
 
-    app_id: str
+    app_id: str = ""
     app_state: AppState
     app_name: str = ""
     app_intro: str = ""

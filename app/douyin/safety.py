@@ -13,7 +13,7 @@ _V3_PAGE = (
 class Prediction(Reply):
     """One model's verdict: `hit` = the image shows what `model_name` looks for."""
 
-    model_name: str
+    model_name: str = ""
     hit: bool
 
 

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from app.douyin.contract import DOCS, V1_TOP, Call, Host, Reply, Route, Token, UnixSeconds, VendorId
+from typing import Annotated
+
+from app.douyin.contract import (
+    DOCS,
+    STRICT,
+    V1_TOP,
+    Call,
+    Host,
+    Reply,
+    Route,
+    Token,
+    UnixSeconds,
+    VendorId,
+    VersionOrNone,
+)
 
 _PAGES = f"{DOCS}/tpl-manage"
 
@@ -11,40 +25,40 @@ class TemplateApp(Reply):
     """A template app; from `nick_name` on the fields are None until somebody has uploaded to it."""
 
     tpl_app_id: str
-    app_name: str
+    app_name: str = ""
     nick_name: str | None = None
-    user_version: str | None = None
+    user_version: VersionOrNone | None = None
     user_desc: str | None = None
     draft_id: VendorId | None = None
     create_time: UnixSeconds | None = None
 
 
 class TemplateAppList(Reply):
-    tpl_app_list: tuple[TemplateApp, ...] = ()
+    tpl_app_list: Annotated[tuple[TemplateApp, ...], STRICT] = ()
 
 
 class Template(Reply):
     """`template_id` may exceed 2^53: text wherever JavaScript sees it."""
 
     template_id: VendorId
-    user_version: str = ""
+    user_version: VersionOrNone = ""
     user_desc: str = ""
     create_time: UnixSeconds | None = None
 
 
 class TemplateList(Reply):
-    template_list: tuple[Template, ...] = ()
+    template_list: Annotated[tuple[Template, ...], STRICT] = ()
 
 
 class Draft(Reply):
     draft_id: VendorId
-    user_version: str = ""
+    user_version: VersionOrNone = ""
     user_desc: str = ""
     create_time: UnixSeconds | None = None
 
 
 class DraftList(Reply):
-    draft_list: tuple[Draft, ...] = ()
+    draft_list: Annotated[tuple[Draft, ...], STRICT] = ()
 
 
 class ListTemplateApps(Call[TemplateAppList]):

@@ -19,6 +19,13 @@ from app.operations import Look, Operation, obstacle
 CHUNK = 500
 OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.UNKNOWN)
 CANCELLED = "已取消"
+_FOR_GOOD: dict[str, str] = {
+    ErrorKind.BANNED: "已被抖音封禁，重试也不会成功",
+    ErrorKind.CAPABILITY: "小程序没有本操作需要的能力：请先在抖音开放平台申请",
+    ErrorKind.PERSON: "因用户本身的原因被拒绝，重试也不会成功",
+    ErrorKind.FAULT: "系统调用的地址抖音不认得，升级之前重试也不会成功",
+    ErrorKind.RETIRED: "抖音已停用这个接口，升级之前重试也不会成功",
+}
 
 
 @dataclass
@@ -123,8 +130,8 @@ def _judged(op: Operation, run_id: int, subject_id: int, kind: str, row: Any, lo
         return Judged(run_id, subject_id, "对象已被删除或不可见", gone=True)
     if kind == ErrorKind.PARAMETER:
         return Judged(run_id, subject_id, "填写的内容不被接受，重试也不会成功", input=True)
-    if kind == ErrorKind.BANNED:
-        return Judged(run_id, subject_id, "已被抖音封禁，重试也不会成功")
+    if kind in _FOR_GOOD:
+        return Judged(run_id, subject_id, _FOR_GOOD[kind])
     if kind == ErrorKind.AUTHORIZATION and getattr(row, "missing_permissions", None):
         return Judged(run_id, subject_id, f"缺少权限「{'、'.join(row.missing_permissions)}」：请让商户重新授权并勾选")
     return Judged(run_id, subject_id, obstacle(op, row, look))

@@ -12,10 +12,15 @@ import structlog
 from flask import Flask
 from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.douyin import CALLS
 from app.douyin.client import CallRecord
+from app.douyin.errors import CODES, Code
+from app.errors import ErrorKind
 from app.models import ApiCall
+from app.models.base import utcnow
+from app.operations import notices
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
@@ -23,6 +28,7 @@ log = structlog.get_logger(__name__)
 EVERY = 1.0
 MOST_QUEUED = 20_000  # when the database is away, old records go before memory does
 BATCH = 500
+OURS = {err_no: code for err_no, code in CODES.items() if code.kind in {ErrorKind.FAULT, ErrorKind.RETIRED}}
 
 
 def title_of(name: str) -> str:
@@ -88,7 +94,18 @@ class CallLog:
     def _write(self, batch: list[CallRecord]) -> None:
         with app_scope(self._app, PLATFORM) as session:
             session.execute(insert(ApiCall), [_row(record) for record in batch])
+            for name, err_no in sorted({(record.name, record.err_no or 0) for record in batch}):
+                if err_no in OURS:
+                    _tell(session, name, OURS[err_no])
             session.commit()
+
+
+def _tell(session: Session, name: str, code: Code) -> None:
+    """A call that cannot go well until the product is changed: whoever runs it hears of it, once a day."""
+    notices.tell(
+        session, "call_refused", dedup=f"{name}:{code.kind}:{utcnow():%Y%m%d}",
+        title=f"接口「{title_of(name)}」不可用：{code.meaning}", body=code.advice,
+    )  # fmt: skip
 
 
 def _row(record: CallRecord) -> dict[str, Any]:

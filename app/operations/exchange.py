@@ -227,8 +227,8 @@ def _record(session: Session, third_party_app_id: int, reply: auth.AuthorizerTok
     if reply.permissions is not None:
         row.permissions = sorted(reply.permissions)
     row.authorized_at = utcnow()
-    row.refresh_expires_at = utcnow() + timedelta(seconds=reply.refresh_expires_in)
-    row.token_fault, row.held_at = "", None
+    grant = grant_of(reply)
+    row.refresh_expires_at, row.token_fault, row.held_at = grant.lapses_at, grant.fault, None
     session.flush()
     holds.release(session, holds.of_mini_program(row.id))
     words = "、".join(permission_words(row.permissions)) or "未说明"

@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 LIMIT = 64 * 1024  # bytes of a push
 KEPT_REFUSALS = 100
 MOST_ATTEMPTS = 12
+MALFORMED_ATTEMPTS = 4  # the later events of its app wait for it, and what it lacks seldom comes by waiting
 AT_ONCE = 8
 HELD_SECONDS = 15.0
 A_ROUND = 32
@@ -255,24 +256,32 @@ def process(app: Flask, event_id: int) -> bool:
         result = _handle(app, push)
     except Later as later:
         _postpone(app, push, str(later), later.seconds, counted=False)
-    except Held as held:
-        _postpone(app, push, held.message, HELD_SECONDS, counted=False)
+    except (MalformedEvent, msgspec.DecodeError) as problem:
+        _postpone(app, push, f"事件内容不合接口约定：{problem}"[:400], _pause(push), most=MALFORMED_ATTEMPTS)
     except DouyinError as error:
         text = f"{error.message} {error.advice}".strip()
         if error.kind in _PASSING:
             _postpone(app, push, text, error.retry_after or _pause(push))
         else:
             _close(app, push, Result(InboundState.FAILED, text))
-    except NotGranted as error:
-        _close(app, push, Result(InboundState.FAILED, error.message))
     except (NoAnswer, Refused) as error:
-        _postpone(app, push, error.message, _pause(push))
+        _not_now(app, push, error)
     except Exception as fault:
         log.exception("inbound_fault", event=event_id)
         _postpone(app, push, f"内部错误（{type(fault).__name__}）", _pause(push))
     else:
         _close(app, push, result)
     return True
+
+
+def _not_now(app: Flask, push: Push, error: NoAnswer | Refused) -> None:
+    """Later; without using up an attempt while what it needs is held; never where it was not granted."""
+    if isinstance(error, NotGranted):
+        _close(app, push, Result(InboundState.FAILED, error.message))
+    elif isinstance(error, Held):
+        _postpone(app, push, error.message, HELD_SECONDS, counted=False)
+    else:
+        _postpone(app, push, error.message, _pause(push))
 
 
 def _claim(app: Flask, event_id: int) -> Push | None:
@@ -304,10 +313,7 @@ def _claim(app: Flask, event_id: int) -> Push | None:
 
 
 def _handle(app: Flask, push: Push) -> Result:
-    try:
-        message: InboundMessage = parse(msgspec.json.decode(push.payload))
-    except (MalformedEvent, msgspec.DecodeError) as problem:
-        return Result(InboundState.FAILED, f"事件内容不合接口约定：{problem}"[:500])
+    message: InboundMessage = parse(msgspec.json.decode(push.payload))
     if isinstance(message, UnknownEvent) or push.name not in HANDLERS:
         return Result(InboundState.IGNORED, "未知事件，已存档，未做处理")
     return HANDLERS[push.name](app, push, message)
@@ -317,8 +323,10 @@ def _pause(push: Push) -> float:
     return min(600.0, 5.0 * 2.0 ** (push.attempt - 1))
 
 
-def _postpone(app: Flask, push: Push, verdict: str, seconds: float, *, counted: bool = True) -> None:
-    if counted and push.attempt >= MOST_ATTEMPTS:
+def _postpone(
+    app: Flask, push: Push, verdict: str, seconds: float, *, counted: bool = True, most: int = MOST_ATTEMPTS
+) -> None:
+    if counted and push.attempt >= most:
         return _close(app, push, Result(InboundState.FAILED, f"{verdict}；已多次重试，可手动重放"))
     values = {"state": InboundState.RECEIVED, "verdict": f"{verdict}；稍后自动重试", "lease_until": None}
     more = {"not_before": utcnow() + timedelta(seconds=seconds), "attempts": push.attempt - (not counted)}

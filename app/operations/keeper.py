@@ -410,8 +410,8 @@ def _copy_to_app(session: Session, slot: Slot, grant: Grant) -> None:
     if slot.kind is not Token.AUTHORIZER:
         return
     values: dict[str, Any] = {
-        "refresh_expires_at": utcnow() + timedelta(seconds=grant.refresh_expires_in),
-        "token_fault": "",
+        "refresh_expires_at": grant.lapses_at,
+        "token_fault": grant.fault,
     }
     if grant.permissions is not None:
         values["permissions"] = sorted(grant.permissions)

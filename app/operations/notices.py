@@ -59,6 +59,7 @@ KINDS: dict[str, Kind] = {
     "unclaimed": Kind("待认领小程序", "info", _DESK, "已授权但不知道属于哪个商户"),
     "ticket_late": Kind("推送票据迟到", "warn", _DESK, "30 分钟没有收到时提醒，60 分钟时告警"),
     "app_fault": Kind("第三方应用故障", "bad", _DESK, "密钥失效或服务器 IP 不在白名单"),
+    "call_refused": Kind("接口不可用", "bad", _DESK, "抖音停用了接口，或不认得系统调用的地址"),
     "run_unknown": Kind("操作结果待核实", "warn", _DESK, "系统无法自行判断操作是否成功"),
     "job_failed": Kind("定时任务失败", "bad", _DESK, ""),
     "transfer_done": Kind("导入导出完成", "good", _ALL, "您自己的导入和导出任务", personal=True),

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import structlog
 from flask import Flask
 from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.database import insert_missing
 from app.models import PaceBucket
 from app.models.base import utcnow
 from app.tenancy import PLATFORM, app_scope
 
+log = structlog.get_logger(__name__)
+
 NAME = "douyin"
+SLOWED = "douyin:slowed"  # a row of its own: `tokens` is the part of the rate, until `refilled_at`
+SLOW_FOR = timedelta(minutes=5)
+AT_ONCE = timedelta(seconds=20)  # refusals of calls that were under way together are one refusal
+LEAST = 1 / 16
 SLICES_A_SECOND = 10  # a slice is a tenth of a second's calls: few statements, little unfairness
 SLICE_LIFE = 1.0  # a slice left over by an idle process is not saved up for a burst
 
@@ -51,11 +60,12 @@ class SharedPace:
         with app_scope(self._app, PLATFORM) as session:
             bucket, _ = insert_missing(session, PaceBucket, {"name": NAME}, tokens=self._burst, refilled_at=utcnow())
             now = utcnow()
-            there = self._there(bucket.tokens, bucket.refilled_at, now)
+            part = self._part(session, now)
+            there = self._there(bucket.tokens, bucket.refilled_at, now, part)
             if there < 1:
                 session.rollback()
-                return (1 - there) / self._rate
-            taken = min(self._slice, there)
+                return (1 - there) / (self._rate * part)
+            taken = min(max(1.0, self._slice * part), there)
             at = max(now, bucket.refilled_at)
             table = PaceBucket.__table__
             statement = (
@@ -69,6 +79,29 @@ class SharedPace:
             self._held, self._leased_at = taken, time.monotonic()
         return 0.0
 
-    def _there(self, tokens: float, refilled_at: datetime, now: datetime) -> float:
+    def _there(self, tokens: float, refilled_at: datetime, now: datetime, part: float) -> float:
         passed = max(0.0, (now - refilled_at).total_seconds())
-        return min(self._burst, tokens + passed * self._rate)
+        return min(max(1.0, self._burst * part), tokens + passed * self._rate * part)
+
+    def slower(self) -> None:
+        """Half the rate for all processes and some minutes; half of that when it is still too fast. Never raises."""
+        try:
+            with app_scope(self._app, PLATFORM) as session:
+                self._halve(session, utcnow())
+                session.commit()
+        except SQLAlchemyError as fault:  # the database is away: the next word tells the same
+            log.warning("pace_not_slowed", fault=type(fault).__name__)
+
+    def _halve(self, session: Session, now: datetime) -> None:
+        row, made = insert_missing(session, PaceBucket, {"name": SLOWED}, tokens=0.5, refilled_at=now + SLOW_FOR)
+        if not made and row.refilled_at - SLOW_FOR + AT_ONCE < now:
+            still = row.refilled_at > now
+            table = PaceBucket.__table__
+            part = max(LEAST, row.tokens / 2) if still else 0.5
+            same = (table.c.name == SLOWED, table.c.version == row.version)
+            values = {"tokens": part, "refilled_at": now + SLOW_FOR, "version": row.version + 1}
+            session.execute(update(table).where(*same).values(**values))
+
+    def _part(self, session: Session, now: datetime) -> float:
+        row = session.get(PaceBucket, SLOWED)
+        return row.tokens if row is not None and row.refilled_at > now else 1.0

@@ -18,6 +18,11 @@ from app.models.base import utcnow
 from app.secrets import keyring
 from app.tenancy import PLATFORM, app_scope
 
+UNPAIRED = (
+    "抖音没有返回可用的刷新令牌：现有令牌仍可使用，到期时系统会自动找回授权码换取新的；"
+    "如果之后仍有此提示，请让商户重新授权"
+)
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -64,13 +69,24 @@ class Lease:
 
 @dataclass(frozen=True)
 class Grant:
-    """New tokens as Douyin gave them; lives in seconds."""
+    """New tokens as Douyin gave them; lives in seconds. `pair`: a refresh token belongs to the access token."""
 
     access: str = field(repr=False)
     expires_in: int
     refresh: str | None = field(default=None, repr=False)
     refresh_expires_in: int = 0
     permissions: frozenset[int] | None = None
+    pair: bool = False
+
+    @property
+    def fault(self) -> str:
+        """What a person should know of a pair without its second half; "" when there is nothing to say."""
+        return UNPAIRED if self.pair and self.refresh is None else ""
+
+    @property
+    def lapses_at(self) -> datetime | None:
+        """When the refresh token ends; None when there is none."""
+        return utcnow() + timedelta(seconds=self.refresh_expires_in) if self.refresh is not None else None
 
 
 def credential_row(session: Session, slot: Slot) -> Credential:
@@ -80,13 +96,14 @@ def credential_row(session: Session, slot: Slot) -> Credential:
 
 
 def grant_of(reply: auth.AuthorizerTokens) -> Grant:
-    """Both tokens of an answer."""
+    """Both tokens of an answer, or the one that it has."""
     return Grant(
         reply.authorizer_access_token,
         reply.expires_in,
         reply.authorizer_refresh_token,
         reply.refresh_expires_in,
         reply.permissions,
+        pair=True,
     )
 
 
@@ -102,7 +119,10 @@ def sealed_values(row: Credential, grant: Grant) -> dict[str, Any]:
     }
     if grant.refresh is not None:
         values["refresh_token_sealed"] = ring.seal(grant.refresh, Credential.refresh_token.bound_to(row))
-        values["refresh_expires_at"] = now + timedelta(seconds=grant.refresh_expires_in)
+        values["refresh_expires_at"] = grant.lapses_at
+    elif grant.pair:
+        # The one before is spent: without it the next refresh goes to 找回授权码 at once.
+        values |= {"refresh_token_sealed": None, "refresh_expires_at": None}
     return values
 
 

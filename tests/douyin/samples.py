@@ -335,7 +335,7 @@ SAMPLES: list[Sample] = [
     ),
     Sample(
         domain.GetWebviewCheckFile(),
-        f"{OPEN}/api/tpapp/v2/domain/get_webview_check_file_info/",
+        f"{OPEN}/api/tpapp/v2/doamin/get_webview_check_file_info/",
         _v2({"file_name": "AbCdEf12.txt", "file_content": "0123456789abcdef"}),
         domain.CheckFile(file_name="AbCdEf12.txt", file_content="0123456789abcdef"),
         headers=COMPONENT,

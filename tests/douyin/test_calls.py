@@ -182,9 +182,25 @@ def test_an_empty_stage_and_a_missing_one_both_mean_no_version(bench: Bench, htt
     assert (reply.latest, reply.audit, reply.current, reply.gray) == (None, None, None, None)
 
 
-@pytest.mark.parametrize(("written", "paths"), [("a;b", ["a", "b"]), (("a", "b"), ["a", "b"]), (None, []), ("", [])])
+@pytest.mark.parametrize(
+    ("written", "paths"),
+    [
+        ("a;b", ["a", "b"]),
+        (("a", "b"), ["a", "b"]),
+        (None, []),
+        ("", []),
+        ("a.png,b.png", ["a.png", "b.png"]),
+        ("tos/1,tos/2;tos/3", ["tos/1", "tos/2", "tos/3"]),
+        ("https://h/a.png,https://h/b.png", ["https://h/a.png", "https://h/b.png"]),
+        ("https://h/a,b.png", ["https://h/a,b.png"]),
+        ("https://h/a.png?size=1,2;https://h/b.png", ["https://h/a.png?size=1,2", "https://h/b.png"]),
+        ("https://h/a;b.png", ["https://h/a;b.png"]),
+        ("one, two", ["one, two"]),
+        (("a.png,b.png", "c.png"), ["a.png", "b.png", "c.png"]),
+    ],
+)
 def test_screenshots_are_a_list_whichever_way_they_are_written(written: Any, paths: list[str]) -> None:
-    assert LatestVersion(version="1", screenshot=written).screenshots == paths
+    assert LatestVersion(version="1.0.0", screenshot=written).screenshots == paths
 
 
 @pytest.mark.parametrize("spelling", ["attachInfo", "attach_info"])
@@ -192,7 +208,7 @@ def test_screenshots_are_a_list_whichever_way_they_are_written(written: Any, pat
 def test_both_spellings_and_both_kinds_of_flag_are_read(
     spelling: str, down: Any, bench: Bench, http: responses.RequestsMock
 ) -> None:
-    current = {"version": "1", spelling: {"抖音": "u"}, "has_down": down}
+    current = {"version": "1.0.0", spelling: {"抖音": "u"}, "has_down": down}
     http.get(f"{HOSTS['open_url']}{GetVersions.route.path}", json={"err_no": 0, "data": {"current": current}})
     found = bench.douyin.send(GetVersions()).current
     assert found is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import ssl
 import time
@@ -14,7 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 
 from app.douyin.authorization import ClientToken, GetComponentAccessToken
 from app.douyin.contract import Call, Token
-from app.douyin.development import GetAuditHosts, GetVersions, ReleaseVersion, RevokeAudit
+from app.douyin.development import AuditHosts, GetAuditHosts, GetVersions, ReleaseVersion, RevokeAudit
 from app.douyin.domain import DownloadWebviewCheckFileV1
 from app.douyin.safety import CensorImageV1
 from app.douyin.template import ListDraftsV1
@@ -182,13 +183,15 @@ def test_a_read_recovers_when_the_second_answer_is_good(bench: Bench, http: Mock
 
 MISFITS: dict[str, Any] = {
     "no code": {"data": {"secret": "s"}},
-    "text code": {"err_no": "0", "data": {"secret": "s"}},
+    "padded code": {"err_no": "00", "data": {"secret": "s"}},
+    "empty code": {"err_no": "", "data": {"secret": "s"}},
+    "code in words": {"err_no": "success", "data": {"secret": "s"}},
+    "minus nothing": {"err_no": "-0", "data": {"secret": "s"}},
     "boolean code": {"err_no": False, "data": {"secret": "s"}},
     "null code": {"err_no": None, "data": {"secret": "s"}},
     "huge code": {"err_no": 10**40, "data": {"secret": "s"}},
     "float code": {"err_no": 0.5, "data": {"secret": "s"}},
     "no data": {"err_no": 0},
-    "null data": {"err_no": 0, "data": None},
     "list data": {"err_no": 0, "data": []},
     "wrong field": {"err_no": 0, "data": {"secret": 5, "host_names": "douyin"}},
     "wrong item": {"err_no": 0, "data": {"secret": "line\nbreak", "host_names": [1]}},
@@ -207,6 +210,35 @@ def test_a_change_whose_answer_does_not_fit_may_have_happened(body: Any, bench: 
     answer(http, WebhookResetSecret(), json=body)
     assert silence(bench, WebhookResetSecret()).sent
     assert len(http.calls) == 1
+
+
+def test_null_data_is_an_empty_reply_where_nothing_in_it_is_required(bench: Bench, http: Mock) -> None:
+    answer(http, GetAuditHosts(), json={"err_no": 0, "data": None})
+    assert bench.douyin.send(GetAuditHosts()) == AuditHosts()
+
+
+def test_null_data_without_a_secret_is_no_answer_to_the_call_for_one(bench: Bench, http: Mock) -> None:
+    answer(http, WebhookResetSecret(), json={"err_no": 0, "data": None})
+    assert silence(bench, WebhookResetSecret()).sent
+
+
+@pytest.mark.parametrize("code", [0, "0"])
+def test_nothing_but_a_nought_is_success(code: Any, bench: Bench, http: Mock) -> None:
+    answer(http, ReleaseVersion(), json={"err_no": code})
+    bench.douyin.send(ReleaseVersion())
+    assert bench.records[-1].outcome == "ok"
+
+
+def test_a_code_in_text_is_its_number(bench: Bench, http: Mock) -> None:
+    answer(http, ReleaseVersion(), json={"err_no": "11402"})
+    assert refusal(bench, ReleaseVersion()).err_no == 11402
+
+
+def test_a_byte_order_mark_is_no_fault(bench: Bench, http: Mock) -> None:
+    answer(http, ReleaseVersion(), body=codecs.BOM_UTF8 + b'{"err_no": 0}')
+    bench.douyin.send(ReleaseVersion())
+    answer(http, DownloadWebviewCheckFileV1(), body=codecs.BOM_UTF8 + b'{"errno": 40010}')
+    assert refusal(bench, DownloadWebviewCheckFileV1()).err_no == 40010
 
 
 def test_success_with_an_error_status_is_not_believed(bench: Bench, http: Mock) -> None:
@@ -267,11 +299,14 @@ class SlowPace:
     """Makes every request wait this long."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.taken = seconds, 0
+        self.seconds, self.taken, self.slowed = seconds, 0, 0
 
     def take(self) -> None:
         self.taken += 1
         time.sleep(self.seconds)
+
+    def slower(self) -> None:
+        self.slowed += 1
 
 
 def test_every_request_takes_from_the_pace(http: Mock) -> None:
@@ -309,3 +344,51 @@ def test_the_observers_answer_is_short(bench: Bench, http: Mock) -> None:
     answer(http, GetVersions(), json={**OK, "note": "x" * 9_000})
     bench.douyin.send(GetVersions())
     assert len(bench.records[0].answer) == 2_000
+
+
+@pytest.mark.parametrize(("err_no", "times"), [(28003018, 1), (28001052, 1), (11301, 0), (28001005, 0)])
+def test_too_fast_in_general_slows_the_pace_and_nothing_else_does(err_no: int, times: int, http: Mock) -> None:
+    pace = SlowPace(0)
+    bench = Bench(pace=pace)
+    answer(http, ReleaseVersion(), json={"err_no": err_no})
+    refusal(bench, ReleaseVersion())
+    assert pace.slowed == times
+
+
+# The older form of a refusal
+
+OLDER = {"data": {"error_code": 2190008, "description": "access_token过期"}, "extra": {"logid": "L7"}}
+
+
+@pytest.mark.parametrize("call", [ReleaseVersion(), GetVersions(), SECRETS, CensorImageV1(app_id="tt1")], ids=repr)
+def test_the_older_form_of_a_code_is_read_in_every_envelope(call: Call[Any], bench: Bench, http: Mock) -> None:
+    answer(http, call, json={**OLDER, "data": {"error_code": "2100009", "description": "无权使用"}})
+    found = refusal(bench, call)
+    assert (found.err_no, found.kind, found.log_id) == (2100009, ErrorKind.PERSON, "L7")
+    assert "无权使用" in found.message
+
+
+def test_the_older_form_says_in_its_extra_what_the_data_leaves_out(bench: Bench, http: Mock) -> None:
+    extra = {"error_code": 4, "sub_error_code": 2190004, "sub_description": "能力未申请"}
+    answer(http, ReleaseVersion(), json={"data": None, "extra": extra})
+    found = refusal(bench, ReleaseVersion())
+    assert (found.err_no, "能力未申请" in found.message) == (4, True)
+    answer(http, RevokeAudit(), json={"extra": {**extra, "error_code": 987654321}})
+    assert refusal(bench, RevokeAudit()).kind is ErrorKind.CAPABILITY
+
+
+def test_the_older_form_of_success_is_success(bench: Bench, http: Mock) -> None:
+    answer(http, ReleaseVersion(), json={"data": {"error_code": 0}, "extra": {"error_code": 0}})
+    bench.douyin.send(ReleaseVersion())
+    assert bench.records[-1].outcome == "ok"
+
+
+@pytest.mark.parametrize("code", [None, "", "none", 1.5, True, [], {}])
+def test_an_older_form_without_a_number_is_no_answer(code: Any, bench: Bench, http: Mock) -> None:
+    answer(http, ReleaseVersion(), json={"data": {"error_code": code}})
+    assert silence(bench, ReleaseVersion()).sent
+
+
+def test_a_failure_in_either_form_is_one(bench: Bench, http: Mock) -> None:
+    answer(http, ReleaseVersion(), json={"err_no": 0, "data": {"error_code": 2190002}})
+    assert refusal(bench, ReleaseVersion()).kind is ErrorKind.TOKEN

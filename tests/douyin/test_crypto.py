@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import hashlib
 import json
 import struct
@@ -87,6 +88,16 @@ def test_the_other_reading_of_the_first_block_gives_the_same_message() -> None:
 def test_a_time_stamp_may_be_a_number() -> None:
     body = push(EVENT)
     assert receive({**body, "TimeStamp": int(body["TimeStamp"])}) == EVENT
+
+
+def test_a_nonce_may_be_a_number() -> None:
+    body = push(EVENT)
+    assert receive({**body, "Nonce": 7}) == EVENT
+
+
+def test_a_byte_order_mark_is_no_fault_outside_or_inside() -> None:
+    message = codecs.BOM_UTF8 + json.dumps(EVENT).encode()
+    assert receive(codecs.BOM_UTF8 + json.dumps(push(message)).encode()) == EVENT
 
 
 def test_the_ticket_names_no_app_but_the_tail_does() -> None:

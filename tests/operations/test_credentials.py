@@ -15,17 +15,27 @@ from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app import setup as setting_up
 from app.douyin.authorization import ListAuthApps, RetrieveAuthCode
 from app.douyin.contract import Token
 from app.douyin.profile import GetAppInfo
 from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused
-from app.models import ApiCall, AuthorizationState, Credential, MiniProgram, ThirdPartyApp
+from app.models import (
+    ApiCall,
+    AuthorizationState,
+    Credential,
+    MiniProgram,
+    Notification,
+    PaceBucket,
+    ThirdPartyApp,
+)
 from app.models.base import utcnow
 from app.operations import credentials, exchange, onboarding
+from app.operations import pace as pacing
 from app.operations.pace import SharedPace
 from app.operations.tokens import Slot
 from app.tenancy import PLATFORM, app_scope
-from tests.conftest import Launch, SandboxServer, change, fresh_ticket, refresh, try_again
+from tests.conftest import PASSWORD, Launch, SandboxServer, change, fresh_ticket, refresh, try_again
 
 HOUR = timedelta(hours=1)
 
@@ -169,6 +179,38 @@ def test_when_recovery_fails_too_the_lease_stays_as_a_sign(app: Flask, launch: L
     assert stored(app, slot).lease_owner is not None
     assert works(app, launch) == launch.mini_program.appid
     assert effects(sandbox, launch)[0] == 1
+
+
+def test_tokens_without_a_refresh_token_are_stored_and_the_next_refresh_recovers(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    slot = slot_of(launch)
+    expire(app, slot)
+    sandbox.post("settings", unpaired_next=1)
+    assert works(app, launch) == launch.mini_program.appid
+    assert effects(sandbox, launch) == (1, 0, 0)
+    refresh(session)
+    assert (stored(app, slot).refresh_token, launch.mini_program.refresh_expires_at) == (None, None)
+    assert "自动找回授权码" in launch.mini_program.token_fault
+    expire(app, slot)
+    assert works(app, launch) == launch.mini_program.appid
+    assert effects(sandbox, launch) == (1, 1, 1)
+    refresh(session)
+    assert launch.mini_program.token_fault == ""
+    assert launch.mini_program.refresh_expires_at is not None
+
+
+def test_a_code_exchanged_for_one_token_only_is_an_authorisation_all_the_same(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    code = RetrieveAuthCode(authorization_appid=launch.mini_program.appid)
+    text = credentials.bind_app(app, launch.third_party_app.id).send(code).authorization_code
+    sandbox.post("settings", unpaired_next=1)
+    found = credentials.exchange_code(app, launch.third_party_app.id, text)
+    refresh(session)
+    assert (found.appid, found.fresh) == (launch.mini_program.appid, True)
+    assert "自动找回授权码" in launch.mini_program.token_fault
+    assert works(app, launch) == launch.mini_program.appid
 
 
 def test_a_request_that_never_left_spends_nothing(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
@@ -429,6 +471,61 @@ def test_a_missing_ticket_is_said_plainly(
         credentials.bind_app(app, third_party_app.id).send(ListAuthApps())
     fresh_ticket(session, third_party_app, sandbox)
     assert credentials.bind_app(app, third_party_app.id).send(ListAuthApps()).total == 0
+
+
+def test_an_address_that_douyin_does_not_know_is_told_to_the_administrator_once(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    with app_scope(app, PLATFORM) as own:
+        setting_up.add_user(own, "root", "platform_admin", password=PASSWORD)
+        own.commit()
+    sandbox.post("settings", error_rate=1.0, error_code=28001017)
+    for _ in range(2):
+        with pytest.raises(DouyinError) as caught:
+            works(app, launch)
+        assert (caught.value.kind, caught.value.retry_after) == (ErrorKind.FAULT, None)
+        credentials.flush_calls(app)
+    refresh(session)
+    told = session.scalars(select(Notification).where(Notification.kind == "call_refused")).all()
+    assert ["获取小程序基本信息V2" in row.title for row in told] == [True]
+
+
+def take(pace: SharedPace, count: int) -> None:
+    for _ in range(count):
+        pace.take()
+
+
+def test_too_fast_halves_the_pace_of_every_process_once_for_all_that_were_under_way(app: Flask) -> None:
+    first, second = SharedPace(app, 40.0), SharedPace(app, 40.0)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: first.slower(), range(8)))
+    take(second, 20)  # the burst
+    started = time.monotonic()
+    take(second, 20)
+    assert 0.7 < time.monotonic() - started < 2
+
+
+def test_a_pace_that_is_still_too_fast_is_halved_again_and_recovers_by_itself(app: Flask) -> None:
+    pace = SharedPace(app, 40.0)
+
+    def slowed(ago: timedelta) -> float:
+        with app_scope(app, PLATFORM) as session:
+            until = utcnow() + pacing.SLOW_FOR - ago
+            session.execute(update(PaceBucket).where(PaceBucket.name == pacing.SLOWED).values(refilled_at=until))
+            session.commit()
+            return pace._part(session, utcnow())
+
+    pace.slower()
+    assert slowed(pacing.AT_ONCE * 2) == 0.5
+    pace.slower()
+    assert slowed(pacing.AT_ONCE * 2) == 0.25
+    for _ in range(9):
+        pace.slower()
+        slowed(pacing.AT_ONCE * 2)
+    assert slowed(pacing.AT_ONCE * 2) == pacing.LEAST
+    assert slowed(pacing.SLOW_FOR) == 1.0
+    pace.slower()
+    assert slowed(pacing.AT_ONCE * 2) == 0.5
 
 
 def test_the_pace_holds_over_processes(app: Flask) -> None:

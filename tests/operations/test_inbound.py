@@ -295,11 +295,22 @@ def test_events_of_unknown_kind_or_app_are_ignored(
     assert done(app, session, event).state == S.IGNORED
 
 
-def test_an_event_outside_the_contract_fails_with_a_reason(
+def test_an_event_outside_the_contract_is_retried_fails_with_a_reason_and_can_be_replayed(
     app: Flask, session: Session, third_party_app: ThirdPartyApp
 ) -> None:
     event = done(app, session, {"Event": "AUTHORIZED", "AppId": "tt1"})
-    assert (event.state, "接口约定" in event.verdict) == (S.FAILED, True)
+    assert (event.state, event.attempts, "接口约定" in event.verdict) == (S.RECEIVED, 1, True)
+    for _ in range(inbound.MALFORMED_ATTEMPTS - 1):
+        session.execute(update(InboundEvent).values(not_before=utcnow()))
+        session.commit()
+        inbound.process_due(app)
+    refresh(session)
+    assert (event.state, "可手动重放" in event.verdict) == (S.FAILED, True)
+    inbound.replay(session, event)
+    session.commit()
+    inbound.process_due(app)
+    refresh(session)
+    assert (event.state, event.attempts) == (S.RECEIVED, 1)
 
 
 def test_events_of_one_app_wait_for_the_older_one_but_not_a_revocation(
