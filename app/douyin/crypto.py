@@ -166,8 +166,9 @@ def _strict_base64(text: str) -> bytes | None:
 
 
 def _event(message: bytes, appid: str) -> dict[str, Any]:
+    """What is genuine is believed, also without an `Event`: a user's message has a `MsgType` in its place."""
     event = _json_object(message)
-    if event is None or not isinstance(event.get("Event"), str) or not event["Event"]:
+    if event is None:
         raise PushRefused(Reason.MESSAGE)
     named = event.get("TpAppId")
     if named is not None and named != appid:
