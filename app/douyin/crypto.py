@@ -6,7 +6,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
 import re
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -85,6 +88,19 @@ def verify_and_decrypt(
     if fault is not None:
         raise PushRefused(fault)
     return _event(message, appid)
+
+
+def seal_push(event: Mapping[str, Any], *, token: str, aes_key: str, appid: str, now: datetime) -> bytes:
+    """The body of a push as the platform would send it. Raises PushRefused where the key is none."""
+    key = _key(aes_key)
+    message = msgspec.json.encode(event)
+    plain = os.urandom(_RANDOM) + len(message).to_bytes(_WORD, "big") + message + appid.encode()
+    pad = _LONGEST_PAD - len(plain) % _LONGEST_PAD
+    encryptor = Cipher(algorithms.AES256(key), modes.CBC(key[:_BLOCK])).encryptor()
+    cipher_text = encryptor.update(plain + bytes([pad]) * pad) + encryptor.finalize()
+    encrypt, stamp, nonce = base64.b64encode(cipher_text).decode(), str(int(now.timestamp())), secrets.token_hex(8)
+    signature = sign(token, stamp, nonce, encrypt)
+    return msgspec.json.encode({"Nonce": nonce, "TimeStamp": stamp, "Encrypt": encrypt, "MsgSignature": signature})
 
 
 def sign(token: str, timestamp: str, nonce: str, encrypt: str) -> str:

@@ -23,6 +23,7 @@ from app.douyin.inbound import InboundMessage, MalformedEvent, UnknownEvent, par
 from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
 from app.models import InboundEvent, InboundState, MiniProgram, ThirdPartyApp
 from app.models.base import utcnow
+from app.operations import selfmark
 from app.operations.events import HANDLERS, URGENT, Later, Push, Result
 from app.operations.exchange import note
 from app.operations.refusals import collector
@@ -65,12 +66,19 @@ def receive(app: Flask, component_appid: str, receiver: str, raw: bytes, remote:
     except SQLAlchemyError as problem:
         raise NotStored from problem
     try:
-        _insert(app, int(owner[0]), receiver, event)
+        if selfmark.recognised(app, owner[0], event):
+            return True
+        _insert(app, owner[0], receiver, event)
     except SQLAlchemyError as problem:
         raise NotStored from problem
     for wake in app.extensions.get("inbound_wakers", []):
         wake()
     return True
+
+
+def opened(app: Flask, component_appid: str, raw: bytes) -> dict[str, Any]:
+    """What a push says, if it is genuine; nothing is stored or counted. Raises PushRefused."""
+    return _verified(app, _settings_of(app, component_appid), component_appid, raw)
 
 
 def refuse(app: Flask, component_appid: str, receiver: str, remote: str, size: int) -> None:

@@ -36,7 +36,7 @@ TRIES = 3  # two processes that count a reason for the first time: one of them b
 WORDS: Mapping[str, tuple[str, str]] = {
     Reason.SIGNATURE: (
         "签名不一致",
-        "消息校验 Token 与开放平台填写的不一致，或者推送不是抖音发来的。如果收不到票据，请到开放平台复制 Token 重新填写。",
+        "消息校验 Token 与开放平台填写的不一致，或者推送不是抖音发来的。收不到票据时，请从开放平台复制后重新填写。",
     ),
     Reason.STALE: (
         "时间相差太多",
@@ -80,7 +80,7 @@ class Refusals:
 
     def add(self, component_appid: str, receiver: str, reason: str, *, remote: str, size: int) -> None:
         """Count one. Whoever finds that nobody wrote for a second writes; the thread takes what stays behind."""
-        entry = {
+        entry: dict[str, Any] = {
             "at": utcnow(),
             "component_appid": clean(component_appid)[:64],
             "receiver": receiver,

@@ -72,7 +72,7 @@ PUSH_WORDS = {
     "PACKAGE_AUDIT": "代码审核结果", "SETTLE_APPLY": "入驻申请结果", "SETTLE_VERIFY": "入驻认证结果",
     "MODIFY_APP_NAME": "名称修改结果", "APP_NAME_RESET_NOTIFICATION": "名称被重置",
     "MODIFY_APP_INTRO": "简介修改结果", "MODIFY_APP_ICON": "头像修改结果", "MODIFY_APP_CATEGORY": "类目修改结果",
-    "PUBLISH_APP_CATEGORY_AUDIT_RESULT": "类目发布结果",
+    "PUBLISH_APP_CATEGORY_AUDIT_RESULT": "类目发布结果", "MESSAGE": "用户消息",
 }  # fmt: skip
 DOORS: dict[str, str] = {**{str(door): words for door, words in DOOR_WORDS.items()}, "web": "网页"}
 ACTION_WORDS = {
@@ -83,7 +83,7 @@ ACTION_WORDS = {
     "two_factor_off": "关闭两步验证", "two_factor_reset": "重置两步验证", "recovery_codes_renew": "更换恢复码",
     "recovery_code_used": "使用恢复码", "operation": "操作", "replay": "重新处理", "job_run": "立即执行任务",
     "reveal": "查看完整手机号", "resolve": "人工标记", "import": "导入", "cancel": "取消",
-    "view_share": "共享视图", "channel_test": "测试通知渠道", "notice_rules": "修改通知规则",
+    "view_share": "共享视图", "channel_test": "测试通知渠道", "self_test": "自检", "notice_rules": "修改通知规则",
 }  # fmt: skip
 SUBJECTS: dict[str, str] = {
     "merchant": "商户", "industry": "行业", "mini_program": "小程序", "version": "版本", "template": "模板",

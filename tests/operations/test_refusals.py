@@ -23,7 +23,6 @@ from app.operations import refusals
 from app.operations.refusals import Refusals
 from tests.conftest import refresh
 
-
 START = Refusals._start  # before the session takes it away
 
 
