@@ -51,7 +51,7 @@ def checked(name: str, text: str) -> str:
     text = text.strip()
     label = NAMES[name]
     if not text:
-        raise Refused(f"请填写{label}", field=name)
+        raise Refused(f"请填写 {label}", field=name)
     if problem := _odd_character(label, text) or _RULES[name](text):
         raise Refused(problem, field=name)
     return text
@@ -61,13 +61,13 @@ def _odd_character(label: str, text: str) -> str:
     """What a paste brings along without being seen, named with its place; empty when there is nothing of the kind."""
     for place, letter in enumerate(text, 1):
         if letter.isspace():
-            return f"{label}中间有空格或换行（第 {place} 个字符）：请去掉"
+            return f"{label} 中间有空格或换行（第 {place} 个字符）：请去掉"
         if unicodedata.category(letter) in _UNSEEN:
-            return f"{label}里有看不见的字符（第 {place} 个字符，U+{ord(letter):04X}）：请从开放平台重新复制"
+            return f"{label} 里有看不见的字符（第 {place} 个字符，U+{ord(letter):04X}）：请从开放平台重新复制"
         if 0xFF01 <= ord(letter) <= 0xFF5E:
-            return f"{label}里有全角字符「{letter}」（第 {place} 个字符）：请改为半角"
+            return f"{label} 里有全角字符「{letter}」（第 {place} 个字符）：请改为半角"
         if not _VISIBLE.fullmatch(letter):
-            return f"{label}里有不允许的字符「{letter}」（第 {place} 个字符）：只能是半角的英文字母、数字和符号"
+            return f"{label} 里有不允许的字符「{letter}」（第 {place} 个字符）：只能是半角的英文字母、数字和符号"
     return ""
 
 

@@ -37,12 +37,16 @@ def shown(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"at": cells.clock(datetime.fromisoformat(found["at"])), "lines": lines}
 
 
-def tone(found: Mapping[str, Any]) -> str:
-    """The worst that a self-test found: bad, warn or good."""
+def verdict(found: Mapping[str, Any]) -> tuple[str, str]:
+    """What a self-test found, in a sentence, and the kind of message that it is: the worst of its parts decides."""
     token = TOKEN[found["token"]["state"]][1]
     if found["push"] != "ok" or token == "bad":
-        return "bad"
-    return "warn" if found["public"] != "ok" or token == "warn" else "good"
+        return "自检发现问题，详情见下方", "danger"
+    if found["public"] != "ok" or token == "warn":
+        return "自检完成，有需要留意的地方，详情见下方", "warning"
+    if token == "mute":
+        return "自检完成：推送正常，凭据这次没有尝试", "info"
+    return "自检完成：推送和凭据都正常", "success"
 
 
 def _public(found: Mapping[str, Any]) -> Line | None:

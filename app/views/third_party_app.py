@@ -167,10 +167,7 @@ class ThirdPartyAppView(OperationActions, PlatformView):
         record(db.session(), "self_test", subject=row)
         db.session.commit()  # the push is a request of its own: nothing of this one may hold the database meanwhile
         try:
-            outcome = selftest.run(application(), key, path)
-            words = {"good": "自检完成，一切正常", "warn": "自检完成，有需要留意的地方", "bad": "自检发现问题"}
-            tone = self_test.tone(outcome)
-            flash(words[tone], {"good": "success", "warn": "warning", "bad": "danger"}[tone])
+            flash(*self_test.verdict(selftest.run(application(), key, path)))
         except Refused as refused:
             flash(refused.message, "danger")
         return redirect(url_for("ThirdPartyAppView.show", pk=key))

@@ -54,14 +54,14 @@ def test_what_the_platform_shows_is_taken_without_the_blanks_around_it(name: str
         ("token", "x" * 256, "最多 255 个字符"),
         ("secret", "a\x00b", "U+0000"),
         ("secret", "é", "不允许的字符「é」"),
-        ("secret", " \u3000 ", "请填写AppSecret"),
+        ("secret", " \u3000 ", "请填写 AppSecret"),
         ("appid", "wx0123456789abcdef", "应以 tt 开头"),
         ("appid", "tt", "应以 tt 开头"),
         ("appid", "tt-other", "应以 tt 开头"),
         ("appid", "ｔt0123456789abcdef", "全角字符「ｔ」"),
         ("appid", "tt012345６789abcdef", "全角字符「６」"),
         ("appid", "tt0123\u200d456789abcdef", "看不见的字符"),
-        ("appid", "", "请填写AppID"),
+        ("appid", "", "请填写 AppID"),
     ],
 )
 def test_what_could_never_work_is_named(name: str, typed: str, said: str) -> None:

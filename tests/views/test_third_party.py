@@ -149,7 +149,7 @@ def test_the_button_tests_and_the_page_says_what_came_of_it(
     token = {"csrf_token": csrf_token(admin, page)}
     assert admin.post(f"{VIEW}/self_test/{third_party_app.id}", data=token).status_code == 302
     text = visible(text_of(admin, page))
-    assert "自检完成，一切正常" in text
+    assert "自检完成：推送正常，凭据这次没有尝试" in text
     assert "经公网地址推送 正常 测试推送经 PUBLIC_URL 回到了本系统" in text
     assert "获取凭据 未尝试 还没有收到过票据" in text
     refresh(session)
@@ -191,8 +191,8 @@ def test_refused_pushes_say_why_how_often_and_what_to_do(app: Flask, session: Se
     text = text_of(admin, "/refusedpushview/list/")
     seen = visible(text)
     assert "累计 3 条" in seen
-    assert "2 不是推送的格式 缺少签名、时间或密文，多半是扫描或误访问，可以忽略。" in seen
-    assert "1 内容过大 超过 64 KB" in seen
+    assert "不是推送的格式 缺少签名、时间或密文，多半是扫描或误访问，可以忽略。 2 条" in seen
+    assert "内容过大 超过 64 KB" in seen
     assert "envelope" not in seen
     assert "size" not in seen
     narrowed = visible(text_of(admin, "/refusedpushview/list/?reason=size"))
