@@ -8,11 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.database import writing
@@ -120,16 +121,34 @@ def test_a_database_that_is_away_loses_nothing(
     quiet: Refusals, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
+        refuse(quiet, 2, "stale")  # they go on coming meanwhile
         raise OperationalError("INSERT", {}, Exception("gone"))
 
     refuse(quiet, 3)
     with monkeypatch.context() as patch:
         patch.setattr(refusals, "_store", broken)
         assert quiet.flush() == 0
-    refuse(quiet, 2, "stale")
     assert quiet.flush() == 5
     assert refusals.counts(session) == {"signature": 3, "stale": 2}
-    assert sorted(numbers(session).values()) == [1, 2, 3, 4, 5]
+    ring = session.scalars(sa.select(RefusedPush.reason).order_by(RefusedPush.number))
+    assert ring.all() == ["signature"] * 3 + ["stale"] * 2
+
+
+def test_a_reason_that_another_process_counts_first_is_tried_again(
+    quiet: Refusals, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, met = refusals._store, []
+
+    def crossed(*given: Any) -> None:
+        if not met:
+            met.append(1)
+            raise IntegrityError("INSERT", {}, Exception("duplicate key"))
+        store(*given)
+
+    monkeypatch.setattr(refusals, "_store", crossed)
+    refuse(quiet, 3)
+    assert quiet.flush() == 3
+    assert refusals.refused_count(session) == 3
 
 
 def test_one_that_is_writing_is_not_waited_for(quiet: Refusals) -> None:
