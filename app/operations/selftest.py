@@ -71,16 +71,16 @@ def _push(app: Flask, owner: _Owner, path: str) -> dict[str, Any]:
     return {"way": "process", "public": public, "push": _in_process(app, owner)}
 
 
-def _sealed(app: Flask, owner: _Owner) -> bytes:
-    """A push with a new mark, whose fingerprint is in the row from now on."""
-    token, aes_key = owner.settings
-    event = {"Event": selfmark.EVENT, "TpAppId": owner.appid, "Mark": selfmark.issue(app, owner.id)}
-    return seal_push(event, token=token, aes_key=aes_key, appid=owner.appid, now=utcnow())
+def _sealed(app: Flask, owner: _Owner) -> tuple[bytes, str]:
+    """A push and its mark, whose fingerprint is in the row from now on."""
+    (token, aes_key), mark = owner.settings, selfmark.issue(app, owner.id)
+    event = {"Event": selfmark.EVENT, "TpAppId": owner.appid, "Mark": mark}
+    return seal_push(event, token=token, aes_key=aes_key, appid=owner.appid, now=utcnow()), mark
 
 
 def _over_http(app: Flask, owner: _Owner, path: str) -> str:
     """`ok`, or why not: an HTTP status, `elsewhere` (answered, but not by us), or a sentence."""
-    body = _sealed(app, owner)
+    body, mark = _sealed(app, owner)
     headers = {"Content-Type": "application/json"}
     try:
         answer = egress.post_home(f"{app.config['PUBLIC_URL']}{path}", body, headers, seconds=SECONDS)
@@ -88,21 +88,16 @@ def _over_http(app: Flask, owner: _Owner, path: str) -> str:
         return str(problem)
     if answer.status != 200 or answer.text != "success":
         return f"HTTP {answer.status}" if answer.status != 200 else "elsewhere"
-    return "ok" if _arrived(app, owner) else "elsewhere"
+    return "ok" if selfmark.arrived(app, owner.id, mark) else "elsewhere"
 
 
 def _in_process(app: Flask, owner: _Owner) -> str:
     """`ok`, or the reason for which our own receiver refuses it."""
     try:
-        event = inbound.opened(app, owner.appid, _sealed(app, owner))
+        event = inbound.opened(app, owner.appid, _sealed(app, owner)[0])
     except PushRefused as refused:
         return str(refused.reason)
     return "ok" if selfmark.recognised(app, owner.id, event) else str(Reason.MESSAGE)
-
-
-def _arrived(app: Flask, owner: _Owner) -> bool:
-    with app_scope(app, PLATFORM) as session:
-        return bool(selfmark.kept(session, owner.id).get("arrived"))
 
 
 # The token
@@ -133,6 +128,5 @@ def _try_token(app: Flask, owner: _Owner) -> dict[str, Any]:
 
 
 def _keep(app: Flask, owner: _Owner, outcome: Mapping[str, Any]) -> None:
-    """The outcome, and no mark any more."""
     with app_scope(app, PLATFORM) as session:
-        selfmark.keep(session, owner.id, {"mark": "", "until": "", "outcome": dict(outcome)})
+        selfmark.keep(session, owner.id, {"outcome": dict(outcome)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, ClassVar
@@ -87,7 +88,7 @@ def test_it_is_kept_in_the_row_without_a_mark_that_could_be_used(
     refresh(session)
     row = session.get_one(ThirdPartyApp, third_party_app.id)
     assert row.self_test is not None
-    assert (row.self_test["outcome"], row.self_test["mark"]) == (found, "")
+    assert (row.self_test["outcome"], row.self_test["marks"]) == (found, [])
     assert row.changed_at == before, "who has the form open would be told of a change"
 
 
@@ -115,13 +116,27 @@ def test_who_answers_in_our_place_is_not_taken_for_us(
     assert (found["way"], found["public"], found["push"]) == ("process", said, "ok")
 
 
-def test_a_push_that_was_caught_on_its_way_is_an_ordinary_one_afterwards(
+def test_a_push_that_comes_after_its_test_has_given_it_up_is_no_event_either(
     app: Flask, session: Session, third_party_app: ThirdPartyApp, elsewhere: type[Other]
 ) -> None:
     session.rollback()
     run(app, third_party_app)
+    run(app, third_party_app)
+    for late in elsewhere.seen:
+        assert inbound.receive(app, COMPONENT["appid"], "message", late, "127.0.0.1")
+    assert events(session) == []
     assert inbound.receive(app, COMPONENT["appid"], "message", elsewhere.seen[0], "127.0.0.1")
-    assert events(session) == [selfmark.EVENT]
+    assert events(session) == [selfmark.EVENT], "a mark is used up"
+
+
+def test_tests_of_one_app_at_once_do_not_cross(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp, live: str
+) -> None:
+    session.rollback()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: run(app, third_party_app), range(4)))
+    assert {item["public"] for item in found} == {"ok"}
+    assert events(session) == []
 
 
 def body_of(mark: object) -> bytes:
@@ -156,7 +171,7 @@ def test_a_mark_is_good_once(app: Flask, session: Session, third_party_app: Thir
     assert events(session) == [selfmark.EVENT]
 
 
-def test_a_mark_is_good_for_a_minute(
+def test_a_mark_is_good_for_a_while(
     app: Flask, session: Session, third_party_app: ThirdPartyApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.rollback()
