@@ -109,6 +109,7 @@ LABELS: dict[str, str] = {
     "processed_at": "处理时间", "version": "版本号", "added_at": "添加时间", "gone": "已删除",
     "draft_id": "草稿编号", "draft_version": "草稿版本", "draft_description": "草稿说明", "draft_by": "开发者",
     "draft_at": "草稿时间", "active": "启用", "ticket_at": "推送票据时间", "fault": "故障", "fault_at": "故障时间",
+    "link_fault": "授权页故障",
     "secret": "应用密钥（AppSecret）", "token": "消息校验令牌（Token）", "aes_key": "消息加解密密钥（EncodingAESKey）",
     "expected_appid": "限定小程序", "url": "链接", "expires_at": "有效期至", "used_at": "使用时间",
     "failure": "失败原因", "intro": "简介", "icon_url": "头像", "authorized_at": "授权时间",
