@@ -21,6 +21,7 @@ from app.errors import Refused
 from app.extensions import db
 from app.models import Merchant, ThirdPartyApp
 from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES
+from app.operations import thirdparty
 from app.secrets import SealBroken, keyring
 from app.tenancy import PLATFORM, app_scope
 
@@ -106,14 +107,9 @@ def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", 
 
 def add_third_party_app(session: Session, appid: str, name: str, secrets: Mapping[str, Any]) -> ThirdPartyApp:
     """Add a third-party app, or renew its secrets. Commits. Refused when one is missing or malformed."""
-    if not isinstance(secrets, dict) or not all(
-        isinstance(secrets.get(k), str) and secrets[k] for k in ("secret", "token", "aes_key")
-    ):
-        raise Refused("应给出 secret、token、aes_key 三项")
-    if len(secrets["aes_key"]) != 43:
-        raise Refused("aes_key（消息加密解密 KEY）应为 43 个字符", field="aes_key")
+    appid, given = thirdparty.checked("appid", appid), thirdparty.checked_secrets(secrets)
     row, _ = insert_missing(session, ThirdPartyApp, {"appid": appid}, name=name or appid)
-    row.secret, row.token, row.aes_key = secrets["secret"], secrets["token"], secrets["aes_key"]
+    row.secret, row.token, row.aes_key = given["secret"], given["token"], given["aes_key"]
     if name:
         row.name = name
     session.commit()

@@ -36,7 +36,7 @@ from app.database import reading, writing
 from app.extensions import db
 from app.models import Circuit, Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
 from app.models.base import utcnow
-from app.operations import call_log, credentials, onboarding, template
+from app.operations import call_log, credentials, onboarding, refusals, template
 from app.operations.perform import perform
 from app.tenancy import PLATFORM, app_scope
 from app.views import dashboard
@@ -174,10 +174,12 @@ def _application(database_url: str, _sandbox_server: SandboxServer) -> Iterator[
 
 @pytest.fixture(autouse=True, scope="session")
 def _calls_are_written_when_asked() -> Iterator[None]:
-    """Without the thread of the call log: it would write between a test's read and its write, on SQLite a refusal."""
-    start, call_log.CallLog._start = call_log.CallLog._start, lambda _self: None  # type: ignore[method-assign]
-    yield
-    call_log.CallLog._start = start  # type: ignore[method-assign]
+    """Without the threads that write calls and refused pushes: they would write between a test's read and its write,
+    on SQLite a refusal."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(call_log.CallLog, "_start", lambda _self: None)
+        patch.setattr(refusals.Refusals, "_start", lambda _self: None)
+        yield
 
 
 @pytest.fixture
@@ -185,6 +187,7 @@ def app(_application: Flask) -> Iterator[Flask]:
     """The application over an empty database with its roles; emptied before the test."""
     credentials.flush_calls(_application)
     credentials.breaker(_application).forget()
+    refusals.flush(_application)
     dashboard._kept.clear()  # a minute's memory of the days before this database
     for view in _application.appbuilder.baseviews:  # type: ignore[attr-defined]
         getattr(getattr(view, "datamodel", None), "_many", {}).clear()

@@ -21,13 +21,13 @@ def _app() -> Flask:
     return app
 
 
-@bp.post("/callback/<component_appid>/authorization")
+@bp.post("/callback/<component_appid>/authorization", strict_slashes=False)
 def authorization(component_appid: str) -> Response:
     """授权事件接收 URL."""
     return _receive(component_appid, "authorization")
 
 
-@bp.post("/callback/<component_appid>/message")
+@bp.post("/callback/<component_appid>/message", strict_slashes=False)
 def message(component_appid: str) -> Response:
     """消息与事件接收 URL."""
     return _receive(component_appid, "message")

@@ -81,6 +81,23 @@ def post(address: str, body: bytes, headers: Mapping[str, str], *, local: bool =
         deadline.reset(token)
 
 
+def post_home(address: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
+    """The same to our own address, as the configuration names it: it may be inside, and over plain HTTP.
+
+    Never for an address that a person entered.
+    """
+    token = deadline.set(time.monotonic() + seconds)
+    try:
+        parts = urlsplit(address)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        return _send(parts, [(str(item[4][0]), int(item[4][1])) for item in found], body, headers)
+    except (HTTPError, OSError, ValueError, LookupError) as problem:
+        raise Undelivered(_words(problem, seconds)) from None
+    finally:
+        deadline.reset(token)
+
+
 def _parts(address: str, *, local: bool) -> SplitResult:
     if len(address) > LONGEST or any(ord(letter) <= 32 or letter == "\\" or ord(letter) > 126 for letter in address):
         raise Refused("地址应为不含空格和中文的网址", field="url")
@@ -141,14 +158,16 @@ def _send(parts: SplitResult, places: list[tuple[str, int]], body: bytes, header
             answer.close()
 
 
-def _words(problem: Exception) -> str:
+def _words(problem: Exception, seconds: float = SECONDS) -> str:
     """The kind of failure in words; the library's own text names the address."""
     name = type(getattr(problem, "reason", None) or problem).__name__
+    if name == "gaierror":
+        return "域名无法解析，请检查地址"
     if "SSL" in name or "Certificate" in name:
         return "对方的 HTTPS 证书无效"
     if "Timeout" in name:
-        return f"{SECONDS:.0f} 秒内没有应答"
+        return f"{seconds:.0f} 秒内没有应答"
     return f"连接不上对方服务器（{name}）"
 
 
-__all__ = ["Answer", "Undelivered", "check_address", "post"]
+__all__ = ["Answer", "Undelivered", "check_address", "post", "post_home"]

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 from flask import Flask
-from sqlalchemy import and_, case, delete, exists, func, or_, select, update
+from sqlalchemy import and_, case, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 
@@ -21,11 +21,12 @@ from app.douyin.crypto import PushRefused, Reason, verify_and_decrypt
 from app.douyin.errors import clean
 from app.douyin.inbound import InboundMessage, MalformedEvent, UnknownEvent, parse
 from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused
-from app.models import InboundEvent, InboundState, MiniProgram, RefusedPush, ThirdPartyApp
+from app.models import InboundEvent, InboundState, MiniProgram, ThirdPartyApp
 from app.models.base import utcnow
-from app.operations import events, holds
+from app.operations import events, holds, selfmark
 from app.operations.events import HANDLERS, UNAUTHORIZED, URGENT, Later, Push, Result
 from app.operations.exchange import note
+from app.operations.refusals import collector
 from app.redaction import redact_mapping
 from app.secrets import keyring
 from app.tenancy import PLATFORM, app_scope
@@ -33,9 +34,9 @@ from app.tenancy import PLATFORM, app_scope
 log = structlog.get_logger(__name__)
 
 LIMIT = 64 * 1024  # bytes of a push
-KEPT_REFUSALS = 100
 MOST_ATTEMPTS = 12
 MALFORMED_ATTEMPTS = 4  # the later events of its app wait for it, and what it lacks seldom comes by waiting
+MESSAGE = "MESSAGE"  # stands for the name of what has no `Event`: MESSAGE:text
 AT_ONCE = 8
 HELD_SECONDS = 15.0
 A_ROUND = 32
@@ -62,12 +63,14 @@ def receive(app: Flask, component_appid: str, receiver: str, raw: bytes, remote:
         owner = _settings_of(app, component_appid)
         event = _verified(app, owner, component_appid, raw)
     except PushRefused as refused:
-        _note_refusal(app, component_appid, receiver, refused.reason, remote=remote, size=len(raw))
+        collector(app).add(component_appid, receiver, refused.reason, remote=remote, size=len(raw))
         return False
     except SQLAlchemyError as problem:
         raise NotStored from problem
     try:
-        _insert(app, int(owner[0]), receiver, event)
+        if selfmark.recognised(app, owner[0], event):
+            return True
+        _insert(app, owner[0], receiver, event)
     except SQLAlchemyError as problem:
         raise NotStored from problem
     for wake in app.extensions.get("inbound_wakers", []):
@@ -75,9 +78,14 @@ def receive(app: Flask, component_appid: str, receiver: str, raw: bytes, remote:
     return True
 
 
+def opened(app: Flask, component_appid: str, raw: bytes) -> dict[str, Any]:
+    """What a push says, if it is genuine; nothing is stored or counted. Raises PushRefused."""
+    return _verified(app, _settings_of(app, component_appid), component_appid, raw)
+
+
 def refuse(app: Flask, component_appid: str, receiver: str, remote: str, size: int) -> None:
     """Count a push that is too big to be looked at."""
-    _note_refusal(app, component_appid, receiver, Reason.SIZE, remote=remote, size=size)
+    collector(app).add(component_appid, receiver, Reason.SIZE, remote=remote, size=size)
 
 
 def _settings_of(app: Flask, component_appid: str) -> tuple[int, str, str]:
@@ -107,7 +115,7 @@ def _verified(app: Flask, owner: tuple[int, str, str], component_appid: str, raw
 
 def _insert(app: Flask, owner_id: int, receiver: str, event: dict[str, Any]) -> None:
     text = msgspec.json.encode(event, order="deterministic").decode()
-    name, appid = _short(event.get("Event")), _short(event.get("AppId"))
+    name, appid = _name_of(event), _short(event.get("AppId"))
     digest = hashlib.sha256(text.encode()).hexdigest()
     parts = (str(owner_id), name, appid, str(event.get("EventTime", "")), digest)
     with app_scope(app, PLATFORM) as session:
@@ -137,6 +145,12 @@ def _insert(app: Flask, owner_id: int, receiver: str, event: dict[str, Any]) -> 
             session.commit()
 
 
+def _name_of(event: Mapping[str, Any]) -> str:
+    """Its `Event`; of a message from a user, which has none, the kind of message behind a mark of ours."""
+    kind = _short(event.get("MsgType"))
+    return _short(event.get("Event")) or (f"{MESSAGE}:{kind}"[:64] if kind else MESSAGE)
+
+
 def _short(value: object) -> str:
     return clean(value)[:64] if isinstance(value, str) else ""
 
@@ -163,30 +177,6 @@ def _cut(value: Any) -> Any:
         text = value.replace("\x00", " ")
         return f"{text[:_TEXT_LIMIT]}…" if len(text) > _TEXT_LIMIT else text
     return value
-
-
-def _note_refusal(app: Flask, component_appid: str, receiver: str, reason: Reason, *, remote: str, size: int) -> None:
-    """The newest hundred are kept; the newest id is their count. A failing database changes no answer."""
-    try:
-        with app_scope(app, PLATFORM) as session:
-            row = RefusedPush(
-                component_appid=clean(component_appid)[:64],
-                receiver=receiver,
-                reason=str(reason),
-                remote=remote[:64],
-                size=size,
-            )
-            session.add(row)
-            session.flush()
-            session.execute(delete(RefusedPush).where(RefusedPush.id <= row.id - KEPT_REFUSALS))
-            session.commit()
-    except SQLAlchemyError as problem:
-        log.warning("refused_push_not_noted", error=type(problem).__name__)
-
-
-def refused_count(session: Session) -> int:
-    """How many pushes were refused, as far as the database remembers."""
-    return session.scalar(select(func.max(RefusedPush.id))) or 0
 
 
 # Afterwards
@@ -313,6 +303,8 @@ def _claim(app: Flask, event_id: int) -> Push | None:
 
 
 def _handle(app: Flask, push: Push) -> Result:
+    if push.name.partition(":")[0] == MESSAGE:
+        return Result(InboundState.IGNORED, "用户消息，不是事件：已存档，未做处理")
     message: InboundMessage = parse(msgspec.json.decode(push.payload))
     if isinstance(message, UnknownEvent) or push.name not in HANDLERS:
         return Result(InboundState.IGNORED, "未知事件，已存档，未做处理")

@@ -20,9 +20,19 @@
     form.querySelectorAll('[data-when]').forEach((line) => { line.hidden = !needed(form, line); });
   }
 
+  // Texts made of what is typed: an address with its number in it. What no number can be leaves the place open.
+  function fill(form) {
+    form.querySelectorAll('[data-fill]').forEach((text) => {
+      const typed = value(form, text.dataset.fill);
+      const good = /^[0-9A-Za-z]+$/.test(typed);
+      text.textContent = text.dataset.pattern.replace('{}', good ? typed : text.dataset.place);
+      text.parentElement.classList.toggle('unfilled', !good);
+    });
+  }
+
   function changed(event) {
     const form = event.target instanceof Element ? event.target.closest('form.form-page') : null;
-    if (form) follow(form);
+    if (form) { follow(form); fill(form); }
   }
 
   document.addEventListener('input', changed);
@@ -38,6 +48,7 @@
   function begin() {
     document.querySelectorAll('form.form-page').forEach((form) => {
       follow(form);
+      fill(form);
       // A form that comes back with what was typed is one with unsaved changes.
       if (form.dataset.guardNow !== undefined) form.dispatchEvent(new Event('input', { bubbles: true }));
     });

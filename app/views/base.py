@@ -39,6 +39,7 @@ class ConsoleView(ListPages, RowPages, TransferPages):
     cells: ClassVar[dict[str, Callable[[Any], Any]]] = {}  # how a column is shown, from its row
     extra_fields: ClassVar[dict[str, Callable[[str, str], Any]]] = {}
     required_secrets: ClassVar[tuple[str, ...]] = ()
+    value_checks: ClassVar[Mapping[str, Callable[[str], str]]] = {}  # rules of fields: the value as kept, or Refused
     list_template = "console/list.html"
     show_template = "console/show.html"
     form_template = "console/form.html"

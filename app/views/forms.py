@@ -25,6 +25,7 @@ from wtforms import (
 )
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
+from app.errors import Refused
 from app.models.base import State
 from app.tenancy import MerchantOwned
 from app.views.interface import parse_key
@@ -52,6 +53,19 @@ def finite(_form: Any, field: Field) -> None:
     if field.data is not None and not field.data.is_finite():
         field.data = None
         raise ValidationError("请填写数字")
+
+
+def sound(check: Callable[[str], str]) -> Callable[[Any, Field], None]:
+    """A rule of the operations as a field's: `check` gives the value as it is kept, or refuses it."""
+
+    def rule(_form: Any, field: Field) -> None:
+        if field.data:
+            try:
+                field.data = check(field.data)
+            except Refused as refused:
+                raise ValidationError(refused.message) from None
+
+    return rule
 
 
 class RowForm(FlaskForm):
@@ -204,6 +218,9 @@ def model_form(view: Any, columns: Sequence[str], *, editing: bool, alone: bool 
     """A form class for a view's add or edit columns. Editing carries the hidden mark that tells lost updates,
     and what the form showed when it was opened."""
     members: dict[str, Any] = {name: _member(view, name, editing=editing, alone=alone) for name in columns}
+    for name in view.value_checks.keys() & members.keys():
+        given = members[name].kwargs
+        given["validators"] = [*given.get("validators", ()), sound(view.value_checks[name])]
     if editing:
         members |= {"seen_mark": HiddenField(), "opened": HiddenField()}
     members["rules"] = dict(view.field_rules)

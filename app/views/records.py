@@ -20,7 +20,8 @@ from app.i18n import language, say
 from app.models import ApiCall, AuditEntry, InboundEvent, OperationRun, RefusedPush, RunState, Template, User
 from app.models.audit import record
 from app.models.operation import Door
-from app.operations import call_log, fleet, inbound
+from app.operations import call_log, fleet, inbound, refusals
+from app.operations.connection import application
 from app.operations.perform import resolve
 from app.security import current_actor
 from app.views import cells
@@ -168,7 +169,7 @@ class OperationRunView(PlatformView):
 
 def push_cell(row: InboundEvent) -> str:
     """A push in words with Douyin's own name, which its documentation and the filter use."""
-    words = PUSH_WORDS.get(row.event)
+    words = PUSH_WORDS.get(row.event.partition(":")[0])
     return f"{words}（{row.event}）" if words else row.event
 
 
@@ -219,21 +220,34 @@ class InboundEventView(PlatformView):
 
 
 class RefusedPushView(PlatformView):
-    """Pushes that were refused: forged, stale or malformed."""
+    """Pushes that were refused, forged, stale or malformed: why, how often, and what to do."""
 
     datamodel = ScopedInterface(RefusedPush)
     noun = list_title = "被拒绝的推送"
     empty_title = "没有被拒绝的推送"
     empty_hint = "签名不对、时间过旧或格式有误的推送会记在这里。"
-    intro = "签名、时间或格式不正确而被拒绝的推送，只保留最近一百条，不保存内容。"
+    intro = "签名、时间或格式不正确而被拒绝的推送，按原因计数；只保留最近一百条，不保存内容。"
+    list_template = "console/refused.html"
     include_route_methods = frozenset({"list"})
-    list_columns = ["at", "component_appid", "receiver", "reason", "remote", "size"]
+    list_columns = ["at", "reason", "component_appid", "receiver", "remote", "size"]
     label_columns = {"reason": "拒绝原因"}
     number_columns = frozenset({"size"})
-    search_columns = ["component_appid", "at"]
+    search_columns = ["reason", "component_appid", "at"]
     order_columns = ["at"]
-    base_order = ("at", "desc")
-    choices = {"receiver": RECEIVER_WORDS}
+    base_order = ("number", "desc")
+    choices = {"receiver": RECEIVER_WORDS, "reason": {str(name): words for name, (words, _) in refusals.WORDS.items()}}
+
+    def list_context(self) -> dict[str, Any]:
+        if refusals.flush(application()):
+            db.session.rollback()  # on SQLite this request would go on seeing what stood before
+        found = super().list_context()
+        counts = refusals.counts(db.session())
+        return found | {"reasons": [self._reason(*item) for item in counts.items()], "refused": sum(counts.values())}
+
+    def _reason(self, reason: str, count: int) -> dict[str, Any]:
+        words, advice = refusals.WORDS.get(reason, (reason, ""))
+        url = self.link_with(reason=reason) if reason in refusals.WORDS else ""
+        return {"words": words, "advice": advice, "count": count, "url": url}
 
 
 def body_cell(text: Any) -> Any:

@@ -154,6 +154,7 @@ class RowPages(HistoryPages):
             if self._saved(form, row, self.add_columns, self.pre_add):
                 flash(f"已新建{self.noun}「{self.name_of(row)}」", "success")
                 return redirect(self.after_save(row))
+        ask_again(form, form, self.add_columns)
         return self._form_page(form, self.add_columns, self.add_title, self.get_redirect())
 
     def prefill_related(self, form: Any) -> None:
@@ -178,6 +179,7 @@ class RowPages(HistoryPages):
             flash(f"已保存{self.noun}「{self.name_of(row)}」", "success")
             return redirect(self.after_save(row))
         if not form.conflict:
+            ask_again(form, form, self.edit_columns)
             self.prefill_form(form, row.id)
             return self._form_page(form, self.edit_columns, title, back)
         return self._merge_page(form, self.found(pk), title, back)
@@ -196,9 +198,7 @@ class RowPages(HistoryPages):
         renewed, found = merge.merged(self, form, row)
         self._as_opened(renewed, row)
         attach(renewed, CONFLICT, None)
-        for name in self.edit_columns:
-            if renewed[name].type == "SecretField" and form[name].data:
-                attach(renewed, "出于安全，密钥不会回填：请重新填写", name)
+        ask_again(renewed, form, self.edit_columns)
         return self._form_page(renewed, self.edit_columns, title, back, differences=found)
 
     def _form_page(self, form: FlaskForm, columns: Names, title: str, back: str, **more: Any) -> Any:
@@ -288,7 +288,7 @@ class RowPages(HistoryPages):
             return redirect(self.get_redirect())
         page = self.render_template(
             "console/delete.html", view=self, form=form, title=f"删除{self.noun}「{name}」", back=back,
-            touched=self.touched(row),
+            touched=self.touched(row), along=self.gone_along(row),
         )  # fmt: skip
         return page, 422 if form.errors else 200
 
@@ -296,6 +296,10 @@ class RowPages(HistoryPages):
         """(what, how many) of the rows that belong to a row, of the lists that its page has."""
         lists = [item for item in self.tabs if isinstance(item, Related)]
         return [(item.title, count) for item in lists if (count := item.count(row))]
+
+    def gone_along(self, row: Any) -> list[tuple[str, int]]:
+        """(what, how many) of what is deleted with the row."""
+        return []
 
     def _deleted(self, form: FlaskForm, row: Any) -> bool:
         session = self.datamodel.session
@@ -316,6 +320,13 @@ def full_time(value: datetime) -> Markup:
     text = Markup("<time>{}</time>").format(cells.local_time(value))
     near = abs(utcnow() - value) < cells.RECENT if value.tzinfo else False
     return text + Markup(' <span class="quiet">{}</span>').format(cells.clock(value)) if near else text
+
+
+def ask_again(shown: FlaskForm, typed: FlaskForm, columns: Names) -> None:
+    """Say beside each secret that was typed that it is not there any more: no page carries one back."""
+    for name in columns:
+        if typed[name].type == "SecretField" and typed[name].data and not shown[name].errors:
+            attach(shown, "出于安全，密钥不会回填：请重新填写", name)
 
 
 def row_mark(row: Any) -> str:

@@ -30,7 +30,7 @@ from app.extensions import db
 from app.i18n import say
 from app.models.audit import record
 from app.models.base import utcnow
-from app.operations import vitals
+from app.operations import refusals, vitals
 from app.operations.fleet import TICKET_ALARM, TICKET_WARN
 from app.security import current_actor
 from app.views import cells
@@ -188,13 +188,20 @@ def _is_late(job: jobs.Job, run: Any) -> bool:
     return run is None or utcnow() - run.started_at > timedelta(seconds=3 * job.seconds + 60)
 
 
+def refused_words(count: int) -> str:
+    """Of the last hundred, those of the hour: more than that nobody has kept."""
+    if count >= refusals.KEPT:
+        return f"拒绝 {refusals.KEPT} 条以上"
+    return f"拒绝 {count} 条" if count else ""
+
+
 def push_vital(session: Session) -> Vital:
     found = vitals.pushes(session)
     if found.last is None:
         return "事件推送", "mute", "还没有收到过推送", url_for("InboundEventView.list")
     words = sentence(
         f"最近一次 {since(found.last)}", f"1 小时内 {found.hour} 条",
-        f"{found.failed} 条处理失败" if found.failed else "", f"拒绝 {found.refused} 条" if found.refused else "",
+        f"{found.failed} 条处理失败" if found.failed else "", refused_words(found.refused),
     )  # fmt: skip
     tone = "bad" if found.failed else "warn" if found.waiting > 1000 else "good"
     link = url_for("InboundEventView.list", _flt_0_state="failed" if found.failed else None)

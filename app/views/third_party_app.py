@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from flask import current_app, has_request_context, url_for
+from flask import current_app, flash, has_request_context, redirect, url_for
+from flask_appbuilder import expose, has_access
 from markupsafe import Markup
+from sqlalchemy import inspect
 
+from app.errors import Refused
+from app.extensions import db
 from app.i18n import say
 from app.models import ThirdPartyApp
+from app.models.audit import record
 from app.models.base import utcnow
-from app.operations import fleet
+from app.operations import fleet, selftest, thirdparty
+from app.operations.connection import application
 from app.operations.fleet import TICKET_ALARM, TICKET_WARN
-from app.views import cells
+from app.secrets import SealBroken
+from app.views import cells, self_test
 from app.views.base import CRUD, PlatformView
 from app.views.interface import ScopedInterface, condition
 from app.views.operate import OperationActions
@@ -32,10 +40,15 @@ def callback_urls(row: ThirdPartyApp) -> list[tuple[str, str]]:
     """The addresses to enter at Douyin."""
     if not has_request_context():
         return []
+    return addresses(row.appid)
+
+
+def addresses(appid: str) -> list[tuple[str, str]]:
+    """The two addresses of an AppID, by what Douyin calls them."""
     base = current_app.config["PUBLIC_URL"]
     return [
-        ("授权事件接收 URL", base + url_for("callbacks.authorization", component_appid=row.appid)),
-        ("消息与事件接收 URL", base + url_for("callbacks.message", component_appid=row.appid)),
+        ("授权事件接收 URL", base + url_for("callbacks.authorization", component_appid=appid)),
+        ("消息与事件接收 URL", base + url_for("callbacks.message", component_appid=appid)),
     ]
 
 
@@ -44,9 +57,25 @@ def fault_cell(row: ThirdPartyApp) -> Any:
 
 
 def secrets_cell(row: ThirdPartyApp) -> Markup:
-    parts = (("应用密钥", row.secret_sealed), ("令牌", row.token_sealed), ("加解密密钥", row.aes_key_sealed))
-    words = ((f"{name}已设置", "good") if held else (f"{name}未设置", "bad") for name, held in parts)
-    return Markup(" ").join(cells.label(text, tone) for text, tone in words)
+    """Which secrets are there; those that can never work, from before they were checked, are bad."""
+    found = []
+    for name, words in (("secret", "应用密钥"), ("token", "令牌"), ("aes_key", "加解密密钥")):
+        if not getattr(row, f"{name}_sealed"):
+            found.append(cells.label(f"{words}未设置", "bad"))
+        elif thirdparty.usable(name, opened(row, name)):
+            found.append(cells.label(f"{words}已设置", "good"))
+        else:
+            found.append(cells.label(f"{words}格式不对", "bad"))
+    return Markup(" ").join(found)
+
+
+def opened(row: ThirdPartyApp, name: str) -> str | None:
+    """A stored secret; None where its seal cannot be opened."""
+    try:
+        text: str | None = getattr(row, name)
+    except SealBroken:
+        return None
+    return text
 
 
 FLAGS = {"ailing": ("票据迟到或有故障", condition("票据迟到或有故障", fleet.ailing))}
@@ -56,27 +85,32 @@ class ThirdPartyAppView(OperationActions, PlatformView):
     """Our third-party apps."""
 
     datamodel = ScopedInterface(ThirdPartyApp)
-    include_route_methods = CRUD
+    include_route_methods = CRUD | {"self_test"}
     noun = list_title = "第三方应用"
     list_columns = ["name", "appid", "active", "ticket", "fault", "secrets", "changed_at"]
-    label_columns = {"name": "应用名称", "appid": "应用编号（AppID）", "ticket": "推送票据", "secrets": "密钥"}
+    label_columns = {
+        "name": "应用名称", "appid": "应用编号（AppID）", "ticket": "推送票据", "secrets": "密钥",
+        "token": "消息校验 Token", "aes_key": "消息加解密 Key",
+    }  # fmt: skip
     description_columns = {
         "appid": "抖音开放平台 → 第三方小程序应用 → 应用信息",
         "secret": "加密保存，保存后不再显示",
         "token": "与开放平台「消息校验 Token」一致",
-        "aes_key": "43 位，与开放平台「消息加解密 Key」一致",
+        "aes_key": "43 个字符，与开放平台「消息加解密 Key」一致",
     }
+    value_checks = {name: partial(thirdparty.checked, name) for name in thirdparty.NAMES}
     search_columns = ["active"]
     quick_columns = ["name", "appid"]
     flags = FLAGS
     order_columns = ["name", "changed_at"]
     add_columns = ["name", "appid", "secret", "token", "aes_key", "active"]
-    edit_columns = ["name", "secret", "token", "aes_key", "active"]
+    edit_columns = ["name", "appid", "secret", "token", "aes_key", "active"]
     required_secrets = ("secret", "token", "aes_key")
     operations = ["sync_templates"]
     batched = False
     cells = {"active": cells.in_use, "ticket": ticket_cell, "fault": fault_cell, "secrets": secrets_cell}
     show_template = "console/third_party_app.html"
+    form_template = "console/third_party_form.html"
     copied = "appid"
     form_sections = [("应用", ["name", "appid", "active"]), ("密钥", ["secret", "token", "aes_key"])]
     tabs = (
@@ -94,4 +128,46 @@ class ThirdPartyAppView(OperationActions, PlatformView):
         return [Markup("<span>{} {}</span>").format(say("推送票据"), ticket_cell(row)), fault_cell(row)]
 
     def show_context(self, row: Any) -> dict[str, Any]:
-        return {"urls": [(text, cells.copyable(url)) for text, url in callback_urls(row)]}
+        return {
+            "urls": [(text, cells.copyable(url)) for text, url in callback_urls(row)],
+            "test": self_test.shown(row.self_test),
+            "may_test": self.may("self_test"),
+        }
+
+    def address_patterns(self) -> list[tuple[str, str]]:
+        """The addresses of an app that has no AppID yet: `{}` stands for it."""
+        return [(text, url.replace("APPID", "{}")) for text, url in addresses("APPID")]
+
+    def prefill_form(self, form: Any, pk: Any) -> None:
+        """An AppID that something names is shown and not changed."""
+        if words := thirdparty.held_by(db.session(), db.session.get_one(ThirdPartyApp, int(pk))):
+            form.appid.render_kw = {"readonly": True}
+            form.appid.description = f"已有{words}属于它，AppID 不能再改"
+
+    def pre_update(self, item: ThirdPartyApp) -> None:
+        if inspect(item).attrs.appid.history.deleted:
+            thirdparty.rename(db.session(), item)
+
+    def pre_delete(self, item: ThirdPartyApp) -> None:
+        thirdparty.release(db.session(), item)
+
+    def touched(self, row: ThirdPartyApp) -> list[tuple[str, int]]:
+        return thirdparty.holders(db.session(), row)
+
+    def gone_along(self, row: ThirdPartyApp) -> list[tuple[str, int]]:
+        count = thirdparty.gone_along(db.session(), row)
+        return [("已获取的凭据", count)] if count else []
+
+    @expose("/self_test/<pk>", methods=["POST"])
+    @has_access
+    def self_test(self, pk: str) -> Any:
+        """自检: a push to ourselves and a token; the page then shows what came of it."""
+        row = self.found(pk)
+        key, path = row.id, url_for("callbacks.authorization", component_appid=row.appid)
+        record(db.session(), "self_test", subject=row)
+        db.session.commit()  # the push is a request of its own: nothing of this one may hold the database meanwhile
+        try:
+            flash(*self_test.verdict(selftest.run(application(), key, path)))
+        except Refused as refused:
+            flash(refused.message, "danger")
+        return redirect(url_for("ThirdPartyAppView.show", pk=key))

@@ -72,7 +72,7 @@ PUSH_WORDS = {
     "PACKAGE_AUDIT": "代码审核结果", "SETTLE_APPLY": "入驻申请结果", "SETTLE_VERIFY": "入驻认证结果",
     "MODIFY_APP_NAME": "名称修改结果", "APP_NAME_RESET_NOTIFICATION": "名称被重置",
     "MODIFY_APP_INTRO": "简介修改结果", "MODIFY_APP_ICON": "头像修改结果", "MODIFY_APP_CATEGORY": "类目修改结果",
-    "PUBLISH_APP_CATEGORY_AUDIT_RESULT": "类目发布结果",
+    "PUBLISH_APP_CATEGORY_AUDIT_RESULT": "类目发布结果", "MESSAGE": "用户消息",
 }  # fmt: skip
 DOORS: dict[str, str] = {**{str(door): words for door, words in DOOR_WORDS.items()}, "web": "网页"}
 ACTION_WORDS = {
@@ -83,7 +83,7 @@ ACTION_WORDS = {
     "two_factor_off": "关闭两步验证", "two_factor_reset": "重置两步验证", "recovery_codes_renew": "更换恢复码",
     "recovery_code_used": "使用恢复码", "operation": "操作", "replay": "重新处理", "job_run": "立即执行任务",
     "reveal": "查看完整手机号", "resolve": "人工标记", "import": "导入", "cancel": "取消",
-    "view_share": "共享视图", "channel_test": "测试通知渠道", "notice_rules": "修改通知规则",
+    "view_share": "共享视图", "channel_test": "测试通知渠道", "self_test": "自检", "notice_rules": "修改通知规则",
 }  # fmt: skip
 SUBJECTS: dict[str, str] = {
     "merchant": "商户", "industry": "行业", "mini_program": "小程序", "version": "版本", "template": "模板",
@@ -109,6 +109,7 @@ LABELS: dict[str, str] = {
     "processed_at": "处理时间", "version": "版本号", "added_at": "添加时间", "gone": "已删除",
     "draft_id": "草稿编号", "draft_version": "草稿版本", "draft_description": "草稿说明", "draft_by": "开发者",
     "draft_at": "草稿时间", "active": "启用", "ticket_at": "推送票据时间", "fault": "故障", "fault_at": "故障时间",
+    "link_fault": "授权页故障",
     "secret": "应用密钥（AppSecret）", "token": "消息校验令牌（Token）", "aes_key": "消息加解密密钥（EncodingAESKey）",
     "expected_appid": "限定小程序", "url": "链接", "expires_at": "有效期至", "used_at": "使用时间",
     "failure": "失败原因", "intro": "简介", "icon_url": "头像", "authorized_at": "授权时间",

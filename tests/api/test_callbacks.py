@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import requests
-from flask import Flask
+from flask import Flask, url_for
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -27,7 +27,7 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
-from app.operations import inbound, onboarding
+from app.operations import inbound, onboarding, refusals
 from tests.conftest import COMPONENT, Launch, SandboxServer, fresh_ticket, refresh
 from tests.pushes import sealed, ticket
 
@@ -60,10 +60,20 @@ def connected(session: Session, third_party_app: ThirdPartyApp, sandbox: Sandbox
     return third_party_app
 
 
-@pytest.mark.parametrize("path", ["authorization", "message"])
+@pytest.mark.parametrize("path", ["authorization", "message", "authorization/", "message/"])
 def test_a_genuine_push_is_answered_success(app: Flask, third_party_app: ThirdPartyApp, path: str) -> None:
     answer = app.test_client().post(f"{BASE}/{path}", data=sealed(ticket("t")))
     assert (answer.status_code, answer.data, answer.mimetype) == (200, b"success", "text/plain")
+
+
+def test_the_addresses_that_we_name_have_no_slash_at_their_end(app: Flask) -> None:
+    with app.test_request_context():
+        assert url_for("callbacks.message", component_appid="tt1") == "/douyin/callback/tt1/message"
+
+
+def test_a_users_message_is_answered_success(app: Flask, third_party_app: ThirdPartyApp) -> None:
+    answer = app.test_client().post(f"{BASE}/message", data=sealed({"MsgType": "text", "Content": "在吗"}))
+    assert (answer.status_code, answer.data) == (200, b"success")
 
 
 def test_every_refusal_looks_the_same(app: Flask, third_party_app: ThirdPartyApp) -> None:
@@ -83,6 +93,7 @@ def test_every_refusal_looks_the_same(app: Flask, third_party_app: ThirdPartyApp
 
 def test_a_refused_push_leaves_a_reason_for_us(app: Flask, session: Session, third_party_app: ThirdPartyApp) -> None:
     app.test_client().post(f"{BASE}/message", data=b"x" * (inbound.LIMIT + 1))
+    refusals.flush(app)
     assert session.scalars(select(RefusedPush.reason)).one() == "size"
 
 
@@ -151,7 +162,7 @@ def test_forged_pushes_of_the_sandbox_are_refused(
 ) -> None:
     for forge in ("signature", "tail", "stale", "garbage"):
         sandbox.post("push", appid="tt1", event={"Event": "UNAUTHORIZED"}, forge=forge)
-    settle(app, session, lambda: len(session.scalars(select(RefusedPush.id)).all()) == 4)
+    settle(app, session, lambda: refusals.flush(app) or refusals.refused_count(session) == 4)
     assert session.scalars(select(InboundEvent).where(InboundEvent.event != "PUSH")).all() == []
 
 

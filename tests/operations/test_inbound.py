@@ -29,7 +29,7 @@ from app.models import (
     VersionEvent,
 )
 from app.models.base import utcnow
-from app.operations import credentials, events, inbound, onboarding
+from app.operations import credentials, events, inbound, onboarding, refusals
 from tests.conftest import COMPONENT, Launch, SandboxServer, fresh_ticket, operate, refresh
 from tests.pushes import about, sealed, ticket
 
@@ -37,7 +37,7 @@ S = InboundState
 
 
 def arrive(app: Flask, event: dict[str, Any], **options: Any) -> bool:
-    receiver = "authorization" if event["Event"] in {"PUSH", "AUTHORIZED", "UNAUTHORIZED"} else "message"
+    receiver = "authorization" if event.get("Event") in {"PUSH", "AUTHORIZED", "UNAUTHORIZED"} else "message"
     return inbound.receive(app, COMPONENT["appid"], receiver, sealed(event, **options), "127.0.0.1")
 
 
@@ -93,12 +93,14 @@ def test_a_forged_or_stale_push_is_refused_and_counted(
     app: Flask, session: Session, third_party_app: ThirdPartyApp, options: dict[str, Any]
 ) -> None:
     assert not arrive(app, ticket("t"), **options)
+    refusals.flush(app)
     assert session.scalars(select(InboundEvent)).all() == []
     assert len(session.scalars(select(RefusedPush.id)).all()) == 1
 
 
 def test_a_push_for_nobody_is_refused(app: Flask, session: Session) -> None:
     assert not inbound.receive(app, "tt-unknown", "message", sealed(ticket("t")), "127.0.0.1")
+    refusals.flush(app)
     assert session.scalars(select(RefusedPush.component_appid)).one() == "tt-unknown"
 
 
@@ -107,14 +109,26 @@ def test_what_is_no_push_is_refused(app: Flask, third_party_app: ThirdPartyApp, 
     assert not inbound.receive(app, COMPONENT["appid"], "message", raw, "127.0.0.1")
 
 
-def test_the_last_hundred_refusals_are_kept(app: Flask, session: Session) -> None:
-    inbound.receive(app, "tt-unknown", "message", b"{}", "127.0.0.1")
-    first = inbound.refused_count(session)
-    for _ in range(104):
-        inbound.receive(app, "tt-unknown", "message", b"{}", "127.0.0.1")
-    refresh(session)
-    assert len(session.scalars(select(RefusedPush.id)).all()) == 100
-    assert inbound.refused_count(session) == first + 104
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        ({"MsgType": "text", "FromUserName": "u1", "Content": "在吗", "CreateTime": 1735689600}, "MESSAGE:text"),
+        ({"MsgType": 7}, "MESSAGE"),
+        ({"Event": "", "MsgType": "image"}, "MESSAGE:image"),
+        ({"Event": None}, "MESSAGE"),
+        ({"Event": 3}, "MESSAGE"),
+        ({}, "MESSAGE"),
+    ],
+)
+def test_a_genuine_message_without_an_event_is_kept_and_left_alone(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp, event: dict[str, Any], name: str
+) -> None:
+    row = done(app, session, event)
+    assert (row.event, row.state, row.verdict) == (name, S.IGNORED, "用户消息，不是事件：已存档，未做处理")
+
+
+def test_a_message_for_another_third_party_app_is_refused(app: Flask, third_party_app: ThirdPartyApp) -> None:
+    assert not arrive(app, {"MsgType": "text", "TpAppId": "tt0000000000000bad"})
 
 
 def test_the_worker_is_woken(app: Flask, third_party_app: ThirdPartyApp) -> None:

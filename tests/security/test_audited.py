@@ -229,6 +229,10 @@ DONE: dict[str, tuple[Act, Act]] = {
         lambda at: change(at.session, at.newest(InboundEvent), state=InboundState.FAILED),
         lambda at: at.post(f"/inboundeventview/replay/{at.newest(InboundEvent).id}"),
     ),
+    "ThirdPartyAppView.self_test": (
+        _nothing,
+        lambda at: at.post(f"/thirdpartyappview/self_test/{at.actors.alice_app.third_party_app_id}"),
+    ),
     "JobView.run": (_nothing, lambda at: at.post("/jobs/sync_audits/run")),
     "UnclaimedMiniProgramView.claim": (
         _nothing,

@@ -25,6 +25,7 @@ from app.models import (
     MiniProgram,
     OperationRun,
     RefusedPush,
+    RefusedPushCount,
     RunState,
     Template,
     TemplateApp,
@@ -153,7 +154,10 @@ def _rows(app: MiniProgram, version: Version, owner: int) -> list[Any]:
         Template(third_party_app_id=owner, template_id="7301234567890123456", version="1.0.1", added_at=now),
         TemplateApp(third_party_app_id=owner, appid="tttemplate00000001", name="母版", draft_id="1", draft_at=now),
         InboundEvent(unique_key="k", event="package_audit", summary={"Event": "x"}, state=InboundState.DONE, **pushed),
-        RefusedPush(component_appid="tt", receiver="message", reason="签名不正确", remote="203.0.113.9", size=5),
+        RefusedPush(
+            id=1, number=1, component_appid="tt", receiver="message", reason="signature", remote="203.0.113.9", size=5,
+        ),
+        RefusedPushCount(reason="signature", count=1),
         ApiCall(at=now, name="SubmitAudit", method="POST", path="/api", outcome="error", err_no=11305),
         JobRun(job="sync_audits", slot="1", finished_at=now, outcome="failed", result="联系不上抖音"),
         AuthorizationLink(

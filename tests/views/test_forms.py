@@ -159,7 +159,7 @@ def test_a_post_without_a_token_is_refused(session: Session, operator: FlaskClie
 
 def test_an_apps_secrets_are_written_and_never_shown(session: Session, client_for: Callable[..., FlaskClient]) -> None:
     admin = client_for("platform_admin")
-    secrets = {"secret": "topsecret-one", "token": "topsecret-two", "aes_key": "topsecret-three"}
+    secrets = {"secret": "topsecret-one", "token": "topsecret-two", "aes_key": "topsecretthree" + "x" * 29}
     answer = submit(admin, "/thirdpartyappview/add", appid="ttcomponent1", name="应用", **secrets)
     assert answer.status_code == 302
     session.rollback()
