@@ -38,7 +38,7 @@ demo-passwords: env ## new passwords for the demo's accounts, printed once
 	@$(BIN)/python scripts/demo.py passwords
 
 test: env-dev ## the whole suite; with TEST_POSTGRESQL_URL, TEST_MYSQL_URL also on those servers
-	@BIN=$(BIN) sh scripts/test.sh
+	@BIN=$(BIN) sh scripts/test.sh $(ARGS)
 
 check: env-dev ## lint, format, types, import floors, docs up to date, migrations complete
 	@BIN=$(BIN) sh scripts/check.sh
