@@ -17,11 +17,11 @@ missing=$("$BIN/python" scripts/browser.py) || {
 }
 export DOUZHOU_ENV=/nonexistent
 failed=0
-"$BIN/python" -m pytest -n 2 --dist loadgroup -q -r fEs "$@" || failed=$?
+"$BIN/python" -m pytest -n 2 --dist loadgroup -q "$@" || failed=$?
 for url in "${TEST_POSTGRESQL_URL:-}" "${TEST_MYSQL_URL:-}"; do
   [ -n "$url" ] || continue
   echo "== the same on ${url%%:*}"
-  DOUZHOU_TEST_SERVER="$url" "$BIN/python" -m pytest -n 2 --dist loadgroup -q -r fEs -m "not browser" \
+  DOUZHOU_TEST_SERVER="$url" "$BIN/python" -m pytest -n 2 --dist loadgroup -q -m "not browser" \
     --ignore tests/douyin --ignore tests/sandbox --ignore tests/fidelity --ignore tests/project "$@" || failed=$?
 done
 exit "$failed"

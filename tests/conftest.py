@@ -51,6 +51,15 @@ COMPONENT = {
 PASSWORD = "correct horse 电池 staple"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line where the browser tests were skipped: a run without them must not look like a whole one."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "browser" in report.keywords]
+    if skipped:
+        reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
+        terminalreporter.section("browser")
+        terminalreporter.line(f"跳过了 {len(skipped)} 个浏览器测试（browser tests skipped）：{'；'.join(reasons)}")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

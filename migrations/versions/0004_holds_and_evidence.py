@@ -41,7 +41,7 @@ COLUMNS = (
 
 def upgrade() -> None:
     for table, column in COLUMNS:
-        op.add_column(table, column.copy())
+        op.add_column(table, column._copy())
     op.create_index('ix_operation_run_hold', 'operation_run', ['hold'], unique=False)
     op.create_table('circuit',
     sa.Column('name', sa.String(length=96), nullable=False),
