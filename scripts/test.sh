@@ -4,7 +4,7 @@
 # says so (REQUIRE_BROWSER=1 makes that a failure). Arguments go to pytest.
 set -eu
 packages="chromium fonts-noto-cjk libatomic1" # the last is for the Node that Playwright brings
-missing=$("$BIN/python" scripts/browser.py) || {
+missing=$("$BIN/python" scripts/browser.py 2>/dev/null) || {
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "正在安装浏览器测试所需的软件（installing what the browser tests need）：$packages ……"
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages; } \
@@ -12,7 +12,7 @@ missing=$("$BIN/python" scripts/browser.py) || {
   else
     "$BIN/python" -m playwright install chromium >/dev/null 2>&1 || true
   fi
-  missing=$("$BIN/python" scripts/browser.py) ||
+  missing=$("$BIN/python" scripts/browser.py 2>/dev/null) ||
     echo "浏览器测试缺少条件（the browser tests lack something）：$missing。请以 root 运行一次（as root, once）：apt-get update && apt-get install -y --no-install-recommends $packages"
 }
 export DOUZHOU_ENV=/nonexistent
