@@ -242,7 +242,7 @@ def enter(app: Flask, live: str, open_page: Callable[..., Page]) -> Callable[...
         page.goto(f"{live}/login/")
         page.fill("input[name=username]", name)
         page.fill("input[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
+        steps.press(page, "Enter")
         page.wait_for_url(lambda url: "/login" not in url)
         return page
 
