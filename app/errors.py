@@ -2,6 +2,7 @@
 
 DouzhouError
 ├── Refused       our own rule says no: nothing was sent
+│   └── TooSoon   not yet: nothing was sent, and it may be done by itself in a while
 ├── DouyinError   Douyin answered no: the request had no effect
 └── NoAnswer      nobody answered: whether it had an effect is unknown (unless `sent` is False)
     └── Held      not sent: what it needs is known to be away, and somebody looks when it is back
@@ -41,6 +42,14 @@ class Refused(DouzhouError):
         super().__init__(message)
         self.message = message
         self.field = field
+
+
+class TooSoon(Refused):
+    """Our rule says: not yet. The same may be done by itself after `seconds`."""
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class DouyinError(DouzhouError):

@@ -39,7 +39,7 @@ from app.models import (
 )
 from app.operations import credentials, onboarding, release, template
 from app.tenancy import PLATFORM, app_scope
-from tests.conftest import COMPONENT, ROOT, SandboxServer, free_port, fresh_ticket, test_environment
+from tests.conftest import COMPONENT, ROOT, SandboxServer, free_port, fresh_ticket, pass_time, test_environment
 
 POINTS = ("before_intent", "after_intent", "after_effect", "before_commit", "random")
 STEPS = ("upload_code", "submit_audit", "release")
@@ -149,7 +149,7 @@ def loop(app: Flask, sandbox: SandboxServer, killer: Killer, ids: list[int], tem
                     appid = session.get_one(MiniProgram, row_id).appid
                 sandbox.post("audit", appid=appid, verdict="approve")
                 release.sync(app, row_id)
-    sandbox.post("advance", seconds=11)
+    pass_time(app, sandbox, 11)
 
 
 def main() -> int:

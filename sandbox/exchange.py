@@ -28,7 +28,7 @@ class Exchange:
         """An outcome, or something to wait for when the call itself waits for the console."""
         platform = self.platform
         platform.tick()
-        outage = self.weather.outage(platform.world.settings)
+        outage = self.weather.outage(platform.world.settings, request.path)
         operation = route(platform.contract, request)
         if outage:
             return self._end(request, operation, outage, lost="" if outage.fate is Fate.SEND else "outage")

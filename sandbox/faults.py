@@ -51,8 +51,8 @@ class Weather:
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, int]] = {}
 
-    def outage(self, settings: Settings) -> Outcome | None:
-        return _OUTAGES.get(settings.outage)
+    def outage(self, settings: Settings, path: str) -> Outcome | None:
+        return _OUTAGES.get(settings.outage) if _listed(settings.outage_paths, path) else None
 
     def drops(self, platform: Platform, request: Request, when: str) -> bool:
         """`when`: "before" or "after" the effect. The counted drops come first, then the rates."""
@@ -72,6 +72,9 @@ class Weather:
         settings = platform.world.settings
         if settings.ip_blocked:
             raise Fault(28005079 if not operation.core and operation.style is Style.V2 else 40006)
+        if settings.error_next > 0 and settings.error_path in operation.path:
+            settings.error_next -= 1
+            raise Fault(settings.error_code)
         if platform.chance(settings.error_rate, "error"):
             default = 28001005 if operation.style is Style.V2 else 40000
             raise Fault(settings.error_code or default)

@@ -199,6 +199,8 @@ class Settings:
     latency_jitter_ms: float = 0.0
     error_rate: float = 0.0
     error_code: int = 0
+    error_next: int = 0
+    error_path: str = ""
     drop_before_rate: float = 0.0
     drop_after_rate: float = 0.0
     drop_before_next: int = 0
@@ -211,6 +213,7 @@ class Settings:
     rollback_seconds: float = 240.0
     ip_blocked: bool = False
     outage: str = "off"
+    outage_paths: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -34,7 +35,7 @@ from app import operations as core
 from app import setup as setting_up
 from app.database import reading, writing
 from app.extensions import db
-from app.models import Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
+from app.models import Circuit, Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
 from app.models.base import utcnow
 from app.operations import call_log, credentials, onboarding, template
 from app.operations.perform import perform
@@ -205,6 +206,7 @@ def _calls_are_written_when_asked() -> Iterator[None]:
 def app(_application: Flask) -> Iterator[Flask]:
     """The application over an empty database with its roles; emptied before the test."""
     credentials.flush_calls(_application)
+    credentials.breaker(_application).forget()
     dashboard._kept.clear()  # a minute's memory of the days before this database
     for view in _application.appbuilder.baseviews:  # type: ignore[attr-defined]
         getattr(getattr(view, "datamodel", None), "_many", {}).clear()
@@ -330,6 +332,30 @@ def change(session: Session, row: Any, **values: Any) -> None:
         for name, value in values.items():
             setattr(row, name, value)
         session.commit()
+
+
+def pass_time(app: Flask, sandbox: SandboxServer, seconds: int) -> None:
+    """Let time go by at Douyin, and with it our own memory of when we last did something there."""
+    sandbox.post("advance", seconds=seconds)
+    back = timedelta(seconds=seconds)
+    with app_scope(app, PLATFORM) as session:
+        for row in session.scalars(sa.select(MiniProgram)):
+            for name in ("last_submitted_at", "last_rollback_at"):
+                if (at := getattr(row, name)) is not None:
+                    setattr(row, name, at - back)
+        session.commit()
+
+
+def try_again(app: Flask) -> None:
+    """Have what is held tried at once, as after its pause."""
+    with app_scope(app, PLATFORM) as session:
+        past = utcnow() - timedelta(seconds=1)
+        session.execute(sa.update(ThirdPartyApp).where(ThirdPartyApp.held != "").values(probe_at=past))
+        session.execute(sa.update(Circuit).values(probe_at=past, lease_until=None))
+        session.commit()
+    breaker = credentials.breaker(app)
+    breaker.forget()
+    breaker.tend()
 
 
 def operate(app: Flask, session: Session, name: str, row: Any, **params: Any) -> OperationRun:

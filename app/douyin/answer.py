@@ -53,6 +53,16 @@ def unfit(call: Call[Any], what: str, log_id: str) -> DouyinError | NoAnswer:
     return NoAnswer(f"抖音的答复不合接口约定：{what}，不能确定操作是否已经生效")
 
 
+def is_enveloped(call: Call[Any], body: Mapping[str, Any]) -> bool:
+    """Whether this is an answer at all: the envelope is there, whatever its code says."""
+    envelope = call.route.envelope
+    try:
+        code_of(envelope, _object(body, envelope.inside) if envelope.inside else body)
+    except Malformed:
+        return False
+    return True
+
+
 def log_id_of(body: Mapping[str, Any] | None, header: str | None) -> str:
     """The number the platform's support asks for: from the answer, else from its header."""
     found = (body or {}).get("log_id")

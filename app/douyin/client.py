@@ -22,7 +22,7 @@ from app.douyin import answer as answers
 from app.douyin.contract import Call, Host, Place, Token, Upload
 from app.douyin.deadline import POOLS, deadline, remaining
 from app.douyin.errors import too_many
-from app.errors import DouyinError, ErrorKind, NoAnswer
+from app.errors import DouyinError, DouzhouError, ErrorKind, Held, NoAnswer
 from app.redaction import redact, redact_mapping
 
 R = TypeVar("R")
@@ -57,6 +57,16 @@ class Pace(Protocol):
     """Blocks until one more request may be sent."""
 
     def take(self) -> None: ...
+
+
+class Gate(Protocol):
+    """Knows whether the platform can be spoken to at all."""
+
+    def admit(self, call: Call[Any], tokens: Tokens) -> None:
+        """Let the call pass, or raise Held: it is then not sent."""
+
+    def note(self, call: Call[Any], tokens: Tokens, *, answered: bool, error: DouzhouError | None) -> None:
+        """What became of a call that passed. `answered`: a well-formed envelope came, whatever its code."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +124,20 @@ class _Answer:
 
 
 @dataclass
+class _Shown:
+    """The token that a request showed last."""
+
+    token: str = field(default="", repr=False)
+
+
+@dataclass
 class _Trace:
     """What is known of one exchange so far, for the observer."""
 
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.monotonic)
     outcome: str = "no_answer"
+    answered: bool = False
     http_status: int | None = None
     err_no: int | None = None
     log_id: str = ""
@@ -131,6 +149,7 @@ class DouyinClient:
 
     `timeout` is the total time in seconds one `send` may take, waiting for the pace and resending included.
     `on_call` gets a `CallRecord` after every request; on the sending thread; must be quick and not raise.
+    `gate` is asked before and told after every request.
     """
 
     def __init__(
@@ -141,6 +160,7 @@ class DouyinClient:
         toutiao_url: str,
         timeout: float,
         pace: Pace | None = None,
+        gate: Gate | None = None,
         on_call: Callable[[CallRecord], None] | None = None,
         pool_size: int = 64,
     ) -> None:
@@ -148,6 +168,7 @@ class DouyinClient:
         self.urls = {host: url.rstrip("/") for host, url in urls.items()}
         self.timeout = timeout
         self.pace = pace
+        self.gate = gate
         self.on_call = on_call
         self.session = _session(pool_size)
         _hush_urllib3()
@@ -173,44 +194,65 @@ class Douyin:
 
     def send(self, call: Call[R]) -> R:
         until = time.monotonic() + self._client.timeout
-        kind = call.route.token
-        value = self._token(kind)
+        kind, shown = call.route.token, _Shown()
         try:
-            return self._resend(call, value, until)
+            return self._resend(call, shown, until)
         except DouyinError as error:
             if error.kind is not ErrorKind.TOKEN or kind is Token.NONE or time.monotonic() >= until:
                 raise
-        # A refused token means the request had no effect, so that even an unsafe call may be sent once more.
-        self.tokens.refused(kind, value)
-        return self._resend(call, self._token(kind), until)
+        # A refused token means the request had no effect, so that even a change may be sent once more.
+        self.tokens.refused(kind, shown.token)
+        return self._resend(call, shown, until)
+
+    def knock(self, call: Call[Any], seconds: float) -> bool:
+        """Whether the platform answers this read within so many seconds, if only with a refusal."""
+        try:
+            self._once(call, _Shown(), time.monotonic() + seconds)
+        except DouyinError as error:
+            return error.kind is not ErrorKind.ANSWER
+        except NoAnswer:
+            return False
+        return True
 
     def _token(self, kind: Token) -> str:
         return "" if kind is Token.NONE else self.tokens.get(kind)
 
-    def _resend(self, call: Call[R], value: str, until: float) -> R:
+    def _resend(self, call: Call[R], shown: _Shown, until: float) -> R:
         for pause in _pauses(call):
             try:
-                return self._once(call, value, until)
+                return self._once(call, shown, until)
+            except Held:
+                raise
             except NoAnswer:
                 if time.monotonic() + pause >= until:
                     raise
             time.sleep(pause)
-        return self._once(call, value, until)
+        return self._once(call, shown, until)
 
-    def _once(self, call: Call[R], value: str, until: float) -> R:
+    def _once(self, call: Call[R], shown: _Shown, until: float) -> R:
         if self._client.pace is not None:
             self._client.pace.take()
+        # After the pace: whoever waited must not send with a token that was taken back meanwhile.
+        shown.token = self._token(call.route.token)
         if time.monotonic() >= until:
             raise NoAnswer("等待发送的时间太长，请求没有发出", sent=False)
-        request, trace = self._lay_out(call, value), _Trace()
+        if self._client.gate is not None:
+            self._client.gate.admit(call, self.tokens)
+        request, trace = self._lay_out(call, shown.token), _Trace()
+        failure: DouzhouError | None = None
         try:
             reply = self._exchange(call, request, until, trace)
             trace.outcome = "ok"
         except DouyinError as error:
-            trace.outcome, trace.err_no = "error", error.err_no
+            trace.outcome, trace.err_no, failure = "error", error.err_no, error
+            raise
+        except NoAnswer as error:
+            failure = error
             raise
         finally:
             self._record(call, request, trace)
+            if self._client.gate is not None:
+                self._client.gate.note(call, self.tokens, answered=trace.answered, error=failure)
         return reply
 
     def _lay_out(self, call: Call[Any], value: str) -> _Request:
@@ -236,12 +278,13 @@ class Douyin:
         trace.http_status = found.status
         trace.log_id = answers.log_id_of(None, found.log_id)
         if found.status == _TOO_MANY:
+            trace.answered = True
             raise too_many(_retry_after(found.retry_after), trace.log_id)
         if found.status >= _SERVER_ERROR:
             trace.answer = _show_text(found.raw)
             raise NoAnswer(f"抖音服务器故障（HTTP {found.status}）")
         if _is_file(call, found):
-            trace.err_no, trace.answer = 0, f"<{len(found.raw)} bytes>"
+            trace.err_no, trace.answer, trace.answered = 0, f"<{len(found.raw)} bytes>", True
             return cast("R", found.raw)
         return _read(call, found, trace)
 
@@ -390,6 +433,7 @@ def _read(call: Call[R], found: _Answer, trace: _Trace) -> R:
         raise
     trace.answer = _show_object(body)
     trace.log_id = answers.log_id_of(body, found.log_id)
+    trace.answered = answers.is_enveloped(call, body)
     reply = answers.read(call, body, status=found.status, log_id=trace.log_id)
     trace.err_no = 0
     return reply

@@ -136,7 +136,8 @@ FILE_V1 = Envelope(("errno",), ("message",), file=True)
 @dataclass(frozen=True)
 class Route:
     """Where a call goes. `again` says what a second time does: `read` changes nothing, `harmless` changes what may be
-    changed twice; both may be sent again when no answer came. `never` is read back instead. `doc` is the platform's page."""
+    changed twice; both may be sent again when no answer came. `never` is read back instead. `doc`: the platform's page.
+    """
 
     method: Literal["GET", "POST"]
     path: str

@@ -1,8 +1,14 @@
-"""The dispatcher: finds operation runs that are due and works them with a pool of threads in this process."""
+"""The dispatcher: finds operation runs that are due and works them with a pool of threads in this process.
+
+A third-party app begins with one run at a time and widens (1, 2, 4 ...): a fault that stood at the start of a batch is
+met by one run, not by as many as there are threads.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -12,13 +18,39 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import reading
 from app.models.base import utcnow
-from app.operations import vitals
+from app.operations import credentials, holds, vitals
 from app.operations.perform import due, perform
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
 IDLE_SECONDS = 1.0
+BUSY_SECONDS = 0.2  # between two looks into the queue while runs are in hand
+A_LOOK = 64  # runs found by one look, handed out as threads get free
+COLD_SECONDS = 10.0  # after that without a run, a third-party app begins with one again
 FIRST_BEAT = timedelta(seconds=3)  # after its start: a process that dies at once was never at work
+
+
+class Widths:
+    """How many runs of each third-party app may be in hand at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._wide: dict[int | None, int] = {}
+        self._used: dict[int | None, float] = {}
+
+    def of(self, owner_id: int | None) -> int:
+        if time.monotonic() - self._used.get(owner_id, 0.0) > COLD_SECONDS:
+            self._wide[owner_id] = 1
+        return self._wide.get(owner_id, 1)
+
+    def begun(self, owner_id: int | None) -> None:
+        self.of(owner_id)
+        self._used[owner_id] = time.monotonic()
+
+    def ended(self, owner_id: int | None, *, held: bool) -> None:
+        """A run is over: wider, or back to one where the third-party app is held."""
+        self._used[owner_id] = time.monotonic()
+        self._wide[owner_id] = 1 if held else min(self._most, 2 * self._wide.get(owner_id, 1))
 
 
 class Dispatcher:
@@ -26,18 +58,23 @@ class Dispatcher:
 
     def __init__(self, app: Flask) -> None:
         self.app = app
+        self.breaker = credentials.breaker(app)
         self.size = int(app.config["WORKER_THREADS"])
         self.pool = ThreadPoolExecutor(self.size, thread_name_prefix="operation")
         self.woken = threading.Event()
         self.stopping = threading.Event()
-        self.in_hand: set[int] = set()
+        self.in_hand: dict[int, int | None] = {}
+        self.ready: deque[tuple[int, int | None]] = deque()
+        self.widths = Widths(self.size)
         self.guard = threading.Lock()
+        self.news = True  # something was queued since the last look
+        self.looked = 0.0
         self.started = utcnow()
         self.beaten = self.started - vitals.BEAT + FIRST_BEAT
         self.thread = threading.Thread(target=self._loop, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        self.app.extensions["operation_wakers"].append(self.woken.set)
+        self.app.extensions["operation_wakers"].append(self._wake)
         self.thread.start()
 
     def stop(self) -> None:
@@ -49,20 +86,23 @@ class Dispatcher:
 
     def run_forever(self) -> None:
         """For the worker process: in the calling thread."""
-        self.app.extensions["operation_wakers"].append(self.woken.set)
+        self.app.extensions["operation_wakers"].append(self._wake)
         self._loop()
+
+    def _wake(self) -> None:
+        self.news = True
+        self.woken.set()
 
     def _loop(self) -> None:
         while not self.stopping.is_set():
             try:
                 self._beat()
-                taken = self._round()
+                self.breaker.tend()
+                self._round()
             except SQLAlchemyError as fault:  # the database is away: look again soon
                 log.warning("dispatcher_database", fault=type(fault).__name__)
-                taken = 0
-            if not taken:
-                self.woken.wait(IDLE_SECONDS)
-                self.woken.clear()
+            self.woken.wait(BUSY_SECONDS if self.in_hand or self.ready else IDLE_SECONDS)
+            self.woken.clear()
 
     def _beat(self) -> None:
         """Say every few seconds that this process is at work; the system page knows workers by it."""
@@ -74,30 +114,58 @@ class Dispatcher:
             vitals.beat(session, self.started, in_hand=len(self.in_hand), size=self.size)
             session.commit()
 
-    def _round(self) -> int:
-        with self.guard:
-            free = self.size - len(self.in_hand)
-        if free <= 0:
-            self.woken.wait(0.05)
-            self.woken.clear()
-            return 1
+    def _round(self) -> None:
+        """Hand out what was found; look again when that is used up, and not after every run."""
+        self._hand_out()
+        pause = BUSY_SECONDS if self.in_hand else IDLE_SECONDS
+        rested = time.monotonic() - self.looked >= pause
+        if self.ready or len(self.in_hand) >= self.size or not (self.news or rested):
+            return
+        self.news, self.looked = False, time.monotonic()
         with app_scope(self.app, PLATFORM) as session, reading():
-            found = due(session, free + len(self.in_hand))
+            found = due(session, A_LOOK + len(self.in_hand))
+            tried = bool(holds.standing(session).circuits)
+        if tried:
+            with app_scope(self.app, PLATFORM) as session:
+                holds.nominate(session)
         with self.guard:
-            fresh = [run_id for run_id in found if run_id not in self.in_hand][:free]
-            self.in_hand.update(fresh)
-        for run_id in fresh:
-            self.pool.submit(self._work, run_id)
-        return len(fresh)
+            self.ready.extend(item for item in found if item[0] not in self.in_hand)
+        self._hand_out()
 
-    def _work(self, run_id: int) -> None:
+    def _hand_out(self) -> None:
+        """As many as there are free threads, and as each third-party app and Douyin itself allow."""
+        window = self.breaker.window()
+        most = self.size if window is None else min(self.size, window)
+        begun = []
+        with self.guard:
+            used = Counter(self.in_hand.values())
+            for _ in range(len(self.ready)):
+                if len(self.in_hand) >= most:
+                    break
+                run_id, owner_id = self.ready.popleft()
+                if used[owner_id] >= self.widths.of(owner_id):
+                    self.ready.append((run_id, owner_id))
+                    continue
+                self.in_hand[run_id] = owner_id
+                used[owner_id] += 1
+                self.widths.begun(owner_id)
+                begun.append((run_id, owner_id))
+        for run_id, owner_id in begun:
+            self.pool.submit(self._work, run_id, owner_id)
+
+    def _work(self, run_id: int, owner_id: int | None) -> None:
+        held = False
         try:
             perform(self.app, run_id)
+            held = self.breaker.holds_app(owner_id)
         except SQLAlchemyError as fault:  # not written: the lease ends and the run is read back
             log.warning("run_not_written", run=run_id, fault=type(fault).__name__)
         except Exception:  # noqa: BLE001  (the pool would swallow it silently)
             log.exception("worker_fault", run=run_id)
         finally:
             with self.guard:
-                self.in_hand.discard(run_id)
+                self.in_hand.pop(run_id, None)
+                self.widths.ended(owner_id, held=held)
+                if held:
+                    self.ready = deque(item for item in self.ready if item[1] != owner_id)
             self.woken.set()

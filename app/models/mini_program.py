@@ -168,7 +168,7 @@ class AuthorizationLink(PlatformOnly, Timestamps, Model):
 
 
 class AuthorizationReturn(HasSecrets, PlatformOnly, Model):
-    """A merchant that came back from the consent page with a code whose exchange is not over: what its page waits for."""
+    """A merchant that came back from the consent page, with a code whose exchange is not over."""
 
     __tablename__ = "authorization_return"
 

@@ -31,7 +31,7 @@ class ThirdPartyApp(HasSecrets, PlatformOnly, Timestamps, Model):
     ticket_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     fault: Mapped[str] = mapped_column(String(255), default="", nullable=False)  # a platform-level fault, in words
     fault_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # Why nothing of it is sent: "app" (Douyin refuses the app itself), "ticket" (there is no living one); "" = not held.
+    # Why nothing of it is sent: "app" (Douyin refuses the app itself), "ticket" (none lives); "" = not held.
     held: Mapped[str] = mapped_column(String(16), default="", nullable=False)
     held_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when it may next be tried

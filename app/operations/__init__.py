@@ -1,7 +1,8 @@
 """Operations: what can be done to a row, and the one way to do it.
 
-`request` writes the wish, `perform` does it: the intent (RUNNING + lock) is committed before the call, the outcome
-after it. An outcome that nobody knows is read back by the operation's `settle`; nothing is ever resent blindly.
+`request` writes the wish, `perform` does it: the intent (RUNNING + lock, and what stood at Douyin) is committed before
+the call, the outcome after it. An outcome that nobody knows is read back by the operation's `proof`; nothing is ever
+resent blindly.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ import importlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from typing import Any, TypeAlias, get_type_hints
 
 from flask import Flask, current_app
@@ -28,38 +28,10 @@ from app.models.mini_program import AuthorizationState, MiniProgram
 from app.models.operation import RUN_WORDS, Door, OperationRun, RunState
 from app.models.template import Template, TemplateApp
 from app.models.third_party_app import ThirdPartyApp
+from app.operations.proof import Proof, Work
 from app.tenancy import PLATFORM, app_scope
 
 MODULES = ("release", "template", "profile", "onboarding")
-
-
-class Verdict(Enum):
-    """What a read-back found out."""
-
-    DONE = "done"
-    NOT_DONE = "not_done"
-    WAIT = "wait"
-    ASK = "ask"
-
-
-@dataclass(frozen=True)
-class Settlement:
-    """A verdict, with the result if done, a sentence, and the seconds to wait if it is too early to tell."""
-
-    verdict: Verdict
-    message: str = ""
-    result: Mapping[str, Any] = field(default_factory=dict)
-    wait: float = 30.0
-
-
-@dataclass
-class Work:
-    """What an operation's function gets besides its row: the session, its run, and Douyin bound to the row's app."""
-
-    session: Session
-    run: OperationRun
-    douyin: Any
-    error: Any = None  # the DouyinError that made a read-back necessary, if one
 
 
 @dataclass(frozen=True)
@@ -111,16 +83,17 @@ class NoParams:
 
 @dataclass(frozen=True)
 class Operation:
-    """A named verb on a row. `settle` reads back what a call without an answer did."""
+    """A named verb on a row. `proof` tells what a call without an answer did."""
 
     name: str
     title: str
     on: type[Any]
     run: Callable[[Any, Work, Any], Mapping[str, Any] | None]
     params: type[Any]
-    settle: Callable[[Any, Work, Any], Settlement] | None
+    proof: Proof | None
     confirm: str
     mutates: bool
+    calls: bool
     danger: bool
     authorized: bool
     propose: Callable[[Any, Session], Mapping[str, Any]] | None
@@ -135,9 +108,10 @@ def operation(
     *,
     on: type[Any] = MiniProgram,
     params: type[Any] = NoParams,
-    settle: Callable[[Any, Work, Any], Settlement] | None = None,
+    proof: Proof | None = None,
     confirm: str = "",
     mutates: bool = True,
+    calls: bool = True,
     danger: bool = False,
     authorized: bool = True,
     propose: Callable[[Any, Session], Mapping[str, Any]] | None = None,
@@ -149,14 +123,15 @@ def operation(
     `authorized` refuses mini-programs whose authorisation is gone. `propose(row, session)` gives a form's defaults.
     `ready(row, look)` is the sentence why the row's state does not allow it now, or None: the same check greys the
     operation out on the pages and refuses it before it is done. It changes nothing and sends nothing.
+    `proof` is how it is known what an operation that changes something did; `calls` is False where none is sent.
     """
-    if mutates and settle is None:
-        raise TypeError(f"operation {title} changes something and needs settle=")
+    if mutates and proof is None:
+        raise TypeError(f"operation {title} changes something and needs proof=")
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
         OPERATIONS[name] = Operation(
-            name, title, on, function, params, settle, confirm, mutates, danger, authorized, propose, ready
+            name, title, on, function, params, proof, confirm, mutates, calls, danger, authorized, propose, ready
         )
         return function
 
@@ -320,6 +295,7 @@ def _new_run(op: Operation, row: Any, actor: Actor, door: Door, batch_id: str | 
         "subject_type": row.__tablename__,
         "subject_id": row.id,
         "mini_program_id": row.id if isinstance(row, MiniProgram) else None,
+        "third_party_app_id": row.id if isinstance(row, ThirdPartyApp) else row.third_party_app_id,
         "appid": getattr(row, "appid", ""),
         "actor_id": actor.id,
         "actor_name": actor.name if not actor.on_behalf_of else f"{actor.name}（代{actor.on_behalf_of}）",
@@ -333,6 +309,7 @@ def _new_run(op: Operation, row: Any, actor: Actor, door: Door, batch_id: str | 
         "created_at": utcnow(),
         "attempts": 0,
         "settles": 0,
+        "hold": "",
         "result": {},
     }
 
@@ -381,4 +358,4 @@ def grace() -> timedelta:
     return timedelta(seconds=current_app.config["DOUYIN_TIMEOUT"] + 5)
 
 
-__all__ = ["OPERATIONS", "SYSTEM", "Actor", "Door", "Settlement", "Verdict", "Work", "db", "operation", "request"]
+__all__ = ["OPERATIONS", "SYSTEM", "Actor", "Door", "Proof", "Work", "db", "operation", "request"]

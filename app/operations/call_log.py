@@ -6,18 +6,16 @@ import atexit
 import os
 import threading
 from collections import deque
-from datetime import datetime
 from typing import Any
 
 import structlog
 from flask import Flask
-from sqlalchemy import insert, or_, update
+from sqlalchemy import insert
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from app.douyin import CALLS
 from app.douyin.client import CallRecord
-from app.models import ApiCall, ThirdPartyApp
+from app.models import ApiCall
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
@@ -25,9 +23,6 @@ log = structlog.get_logger(__name__)
 EVERY = 1.0
 MOST_QUEUED = 20_000  # when the database is away, old records go before memory does
 BATCH = 500
-# A refused address shows in every call: any success disproves it. Other faults end where they showed.
-ADDRESS_FAULTS = ("40006 ", "40007 ", "28005079 ")
-OWN_CALLS = frozenset({"get_component_access_token", "gen_auth_link"})
 
 
 def title_of(name: str) -> str:
@@ -93,7 +88,6 @@ class CallLog:
     def _write(self, batch: list[CallRecord]) -> None:
         with app_scope(self._app, PLATFORM) as session:
             session.execute(insert(ApiCall), [_row(record) for record in batch])
-            _clear_faults(session, batch)
             session.commit()
 
 
@@ -114,20 +108,3 @@ def _row(record: CallRecord) -> dict[str, Any]:
         "request": record.request,
         "answer": record.answer,
     }
-
-
-def _clear_faults(session: Session, batch: list[CallRecord]) -> None:
-    """A success after a fault of the third-party app ends it."""
-    any_call: dict[str, datetime] = {}
-    own_call: dict[str, datetime] = {}
-    for record in batch:
-        if record.outcome == "ok":
-            any_call[record.component_appid] = record.at
-            if record.name in OWN_CALLS:
-                own_call[record.component_appid] = record.at
-    table = ThirdPartyApp.__table__
-    address = or_(*(table.c.fault.like(f"{prefix}%") for prefix in ADDRESS_FAULTS))
-    for found, condition in ((any_call, [address]), (own_call, [])):
-        for appid, at in found.items():
-            faulty = (table.c.appid == appid, table.c.fault != "", table.c.fault_at < at, *condition)
-            session.execute(update(table).where(*faulty).values(fault="", fault_at=None))

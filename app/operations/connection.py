@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.douyin.client import Douyin, DouyinClient
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
+from app.operations.breaker import Breaker
 from app.operations.call_log import CallLog
 from app.operations.keeper import AppTokens, Keeper
 from app.operations.pace import SharedPace
@@ -29,14 +30,24 @@ def client(app: Flask) -> DouyinClient:
 def _make_client(app: Flask) -> DouyinClient:
     rate = float(app.config.get("DOUYIN_RATE") or 0)
     call_log = app.extensions["call_log"] = CallLog(app)
-    return DouyinClient(
+    gate = app.extensions["breaker"] = Breaker(app)
+    made = gate.client = DouyinClient(
         open_url=app.config["DOUYIN_OPEN_URL"],
         microapp_url=app.config["DOUYIN_MICROAPP_URL"],
         toutiao_url=app.config["DOUYIN_TOUTIAO_URL"],
         timeout=float(app.config["DOUYIN_TIMEOUT"]),
         pace=SharedPace(app, rate) if rate else None,
+        gate=gate,
         on_call=call_log,
     )
+    return made
+
+
+def breaker(app: Flask) -> Breaker:
+    """The application's one breaker, the gate of its client."""
+    client(app)
+    made: Breaker = app.extensions["breaker"]
+    return made
 
 
 def keeper(app: Flask) -> Keeper:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.douyin.contract import Token
@@ -21,8 +21,8 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
-from app.operations import notices
-from app.operations.connection import bind, bind_app, client, flush_calls, keeper
+from app.operations import holds
+from app.operations.connection import bind, bind_app, breaker, client, flush_calls, keeper
 from app.operations.exchange import Exchanged, exchange_code
 from app.operations.tokens import Slot
 from app.tenancy import PLATFORM, app_scope
@@ -44,24 +44,9 @@ def authorizer_slot(session: Session, mini_program: MiniProgram) -> Slot:
 
 
 def report_fault(session: Session, row: Any, error: DouyinError) -> None:
-    """Douyin refuses our third-party app itself: note it on the app; commits. A later success clears it."""
+    """Douyin refuses our third-party app itself: nothing more of it is sent until it is taken again; commits."""
     owner_id = row.id if isinstance(row, ThirdPartyApp) else row.third_party_app_id
-    text = f"{error.err_no} {error.message}：{error.advice}"[:255]
-    now = utcnow()
-    table = ThirdPartyApp.__table__
-    values = {"fault": text, "fault_at": now}
-    begun = update(table).where(table.c.id == owner_id, table.c.fault != text).values(**values)
-    if session.execute(begun).rowcount == 1:  # type: ignore[attr-defined]
-        owner = session.get_one(ThirdPartyApp, owner_id)
-        notices.tell(
-            session, "app_fault", subject=owner, dedup=f"{owner_id}:{error.err_no}:{now:%Y%m%d%H}",
-            title=f"第三方应用「{owner}」故障", body=f"{text}。恢复之前，它的所有小程序都不能操作。",
-        )  # fmt: skip
-    else:
-        # A thousand runs may meet the same fault at once: one of them a second writes.
-        old = or_(table.c.fault_at.is_(None), table.c.fault_at < now - timedelta(seconds=1))
-        session.execute(update(table).where(table.c.id == owner_id, old).values(**values))
-    session.commit()
+    holds.hold_app(session, owner_id, holds.APP, holds.fault_sentence(error), error.err_no)
 
 
 def forget(session: Session, mini_program: MiniProgram) -> None:
@@ -232,6 +217,7 @@ __all__ = [
     "authorizer_slot",
     "bind",
     "bind_app",
+    "breaker",
     "client",
     "exchange_code",
     "flush_calls",

@@ -24,13 +24,14 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
-from app.operations import onboarding, profile, release
+from app.operations import holds, onboarding, profile, release
 from app.operations.exchange import exchange_code
 from app.operations.tokens import code_hash
 from app.secrets import keyring
 from app.tenancy import PLATFORM, app_scope
 
-URGENT = ("PUSH", "UNAUTHORIZED")  # wait for no other event: tickets keep all alive, a revocation is at once
+UNAUTHORIZED = "UNAUTHORIZED"
+URGENT = ("PUSH", UNAUTHORIZED)  # wait for no other event: tickets keep all alive, a revocation is at once
 GONE = frozenset({40004, 40022})
 S = InboundState
 
@@ -96,6 +97,8 @@ def on_ticket(app: Flask, push: Push, message: pushed.ComponentTicket) -> Result
         )
         stored = session.execute(statement).rowcount == 1  # type: ignore[attr-defined]
         session.commit()
+        if stored and row.held == holds.TICKET:
+            holds.lift_app(session, row.id)
     return Result(S.DONE, "已保存 ticket") if stored else Result(S.IGNORED, "已有更新的 ticket，未保存")
 
 
@@ -175,6 +178,14 @@ def _mark_code(app: Flask, push: Push, code: str) -> None:
         this = AuthorizationCode.code_hash == code_hash(push.third_party_app_id, code)
         session.execute(update(AuthorizationCode).where(this).values(appid=push.appid, failure=""))
         session.commit()
+
+
+def in_doubt(appid: str, event_at: datetime) -> Any:
+    """The app that a revocation is about, unless its present authorisation is the newer of the two. Douyin's times are
+    whole seconds of its own clock: one second of doubt counts as doubt."""
+    newer = MiniProgram.authorized_at > event_at + timedelta(seconds=1)
+    held = or_(MiniProgram.authorized_at.is_(None), ~newer)
+    return (MiniProgram.appid == appid) & (MiniProgram.state == AuthorizationState.AUTHORIZED) & held
 
 
 def on_unauthorized(app: Flask, push: Push, message: pushed.Unauthorized) -> Result:

@@ -29,6 +29,7 @@ from app.models import (
 )
 from app.models.base import utcnow
 from app.models.mini_program import PERMISSION_WORDS
+from app.operations import holds
 from app.operations.connection import bind_app
 from app.operations.tokens import Slot, claim_code, code_hash, grant_of, sealed_values
 from app.tenancy import PLATFORM, app_scope
@@ -151,8 +152,9 @@ def _record(session: Session, third_party_app_id: int, reply: auth.AuthorizerTok
         row.permissions = sorted(reply.permissions)
     row.authorized_at = utcnow()
     row.refresh_expires_at = utcnow() + timedelta(seconds=reply.refresh_expires_in)
-    row.token_fault = ""
+    row.token_fault, row.held_at = "", None
     session.flush()
+    holds.release(session, holds.of_mini_program(row.id))
     words = "、".join(permission_words(row.permissions)) or "未说明"
     note(session, row, "authorized", f"授权成功，权限集：{words}")
     return row

@@ -20,10 +20,11 @@ from app.database import reading
 from app.douyin.crypto import PushRefused, Reason, verify_and_decrypt
 from app.douyin.errors import clean
 from app.douyin.inbound import InboundMessage, MalformedEvent, UnknownEvent, parse
-from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
+from app.errors import DouyinError, ErrorKind, Held, NoAnswer, Refused
 from app.models import InboundEvent, InboundState, MiniProgram, RefusedPush, ThirdPartyApp
 from app.models.base import utcnow
-from app.operations.events import HANDLERS, URGENT, Later, Push, Result
+from app.operations import events, holds
+from app.operations.events import HANDLERS, UNAUTHORIZED, URGENT, Later, Push, Result
 from app.operations.exchange import note
 from app.redaction import redact_mapping
 from app.secrets import keyring
@@ -35,6 +36,7 @@ LIMIT = 64 * 1024  # bytes of a push
 KEPT_REFUSALS = 100
 MOST_ATTEMPTS = 12
 AT_ONCE = 8
+HELD_SECONDS = 15.0
 A_ROUND = 32
 _TEXT_LIMIT = 500
 _PASSING = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER})
@@ -121,6 +123,10 @@ def _insert(app: Flask, owner_id: int, receiver: str, event: dict[str, Any]) -> 
         row.payload = text
         session.add(row)
         try:
+            session.flush()
+            if name == UNAUTHORIZED:
+                # In the very transaction that stores it: from the acknowledgement on, no token of it is handed out.
+                holds.hold_mini_program(session, events.in_doubt(appid, row.event_at or utcnow()))
             session.commit()
         except IntegrityError:
             # The same push again: Douyin repeats what it believes unanswered.
@@ -238,6 +244,8 @@ def process(app: Flask, event_id: int) -> bool:
         result = _handle(app, push)
     except Later as later:
         _postpone(app, push, str(later), later.seconds, counted=False)
+    except Held as held:
+        _postpone(app, push, held.message, HELD_SECONDS, counted=False)
     except DouyinError as error:
         text = f"{error.message} {error.advice}".strip()
         if error.kind in _PASSING:
@@ -314,6 +322,8 @@ def _close(app: Flask, push: Push, result: Result) -> None:
             session.rollback()
             return
         row = session.scalar(select(MiniProgram).where(MiniProgram.appid == push.appid))
+        if row is not None and push.name == UNAUTHORIZED:
+            holds.lift_mini_program(session, row.id)  # confirmed or not, the doubt is over
         if row is not None and result.note:
             session.info["actor"] = {"name": "抖音"}
             note(session, row, "note", result.note, event=push.name, inbound_event_id=push.id)

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from flask import Flask
@@ -25,7 +25,7 @@ from app.database import reading
 from app.douyin import authorization as auth
 from app.douyin.client import Douyin, DouyinClient
 from app.douyin.contract import Token
-from app.errors import DouyinError, DouzhouError, ErrorKind, NoAnswer, Refused
+from app.errors import DouyinError, DouzhouError, ErrorKind, Held, NoAnswer, Refused
 from app.models import (
     AuthorizationState,
     Credential,
@@ -35,13 +35,13 @@ from app.models import (
 )
 from app.models.base import utcnow
 from app.models.mini_program import AUTHORIZATION_WORDS, lacks
-from app.operations.tokens import Grant, Held, Lease, Slot, claim_code, grant_of, sealed_values
+from app.operations import holds
+from app.operations.tokens import Grant, Lease, Slot, Stored, claim_code, grant_of, sealed_values
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
 
 LEFT = 60.0  # seconds a token must still live to be handed out
-TICKET_LIFE = timedelta(hours=3)
 REFRESH_REFUSED = 40021
 V1 = frozenset({Token.COMPONENT_V1, Token.AUTHORIZER_V1})
 OF_AN_APP = frozenset({Token.AUTHORIZER, Token.AUTHORIZER_V1, Token.CLIENT})
@@ -120,7 +120,7 @@ class Keeper:
 
     # Reading
 
-    def _read(self, slot: Slot) -> Held:
+    def _read(self, slot: Slot) -> Stored:
         held = self._look(slot)
         if held is None:
             with app_scope(self.app, PLATFORM) as session:
@@ -130,17 +130,17 @@ class Keeper:
             raise NoAnswer("凭据记录刚被删除，请求没有发出", sent=False)
         return held
 
-    def _look(self, slot: Slot) -> Held | None:
+    def _look(self, slot: Slot) -> Stored | None:
         with app_scope(self.app, PLATFORM) as session, reading():
             _permit(session, slot, v1=bool(self.app.config.get("DOUYIN_V1_TOKENS")))
             row = session.scalar(select(Credential).where(Credential.key == slot.key))
             if row is None:
                 return None
-            return Held(row.id, row.generation, row.expires_at, row.lease_owner, row.access_token, row.refresh_token)
+            return Stored(row.id, row.generation, row.expires_at, row.lease_owner, row.access_token, row.refresh_token)
 
     # Refreshing
 
-    def _obtain(self, slot: Slot, good: Callable[[Held], bool]) -> str:
+    def _obtain(self, slot: Slot, good: Callable[[Stored], bool]) -> str:
         """Read, refresh or wait until there is a good token; one thread of a process at a time looks."""
         until = time.monotonic() + 3 * self.timeout
         lock = self._lock(slot.key)
@@ -164,7 +164,7 @@ class Keeper:
         with self._locks_lock:
             return self._locks.setdefault(key, threading.Lock())
 
-    def _try(self, slot: Slot, held: Held) -> str | None:
+    def _try(self, slot: Slot, held: Stored) -> str | None:
         """Refresh, if the lease can be had; None when another has it or was quicker."""
         lease = self._take_lease(slot, held)
         if lease is None:
@@ -175,6 +175,9 @@ class Keeper:
         except _Elsewhere:
             self._give_up(lease, None)
             return None
+        except Held as waiting:
+            self._give_up(lease, waiting)
+            raise
         except NoAnswer as silence:
             self._give_up(lease, silence)
             # What the caller wanted to send was never sent, whatever became of the refresh.
@@ -188,7 +191,7 @@ class Keeper:
         """Longer than one call can take effect: an effect never comes after its lease."""
         return timedelta(seconds=2 * self.timeout + 5)
 
-    def _take_lease(self, slot: Slot, held: Held) -> Lease | None:
+    def _take_lease(self, slot: Slot, held: Stored) -> Lease | None:
         now = utcnow()
         owner = f"{os.getpid()}-{uuid.uuid4().hex}"
         free = (
@@ -235,20 +238,27 @@ class Keeper:
         with app_scope(self.app, PLATFORM) as session:
             owner = session.get_one(ThirdPartyApp, slot.third_party_app_id)
             secret, ticket = owner.secret, owner.ticket
-            fresh = owner.ticket_at is not None and utcnow() - owner.ticket_at < TICKET_LIFE
+            fresh = owner.ticket_at is not None and utcnow() - owner.ticket_at < holds.TICKET_LIFE
         if not owner.active:
             raise Refused(f"第三方应用「{owner}」已停用")
         if not secret:
             raise Refused(f"第三方应用「{owner}」没有填写 AppSecret：请先在第三方应用页面补上")
         if not ticket or not fresh:
-            raise Refused(
-                f"第三方应用「{owner}」没有可用的 component_ticket（3 小时内未收到推送）："
-                "请检查授权事件接收 URL、消息校验 Token 和消息加密密钥"
-            )
+            self._without_ticket(owner)
         kind: Any = _COMPONENT[slot.kind]
         call = kind(component_appid=slot.component_appid, component_appsecret=secret, component_ticket=ticket)
         reply: auth.ComponentToken = self.douyin(slot).send(call)
         return Grant(reply.component_access_token, reply.expires_in)
+
+    def _without_ticket(self, owner: ThirdPartyApp) -> NoReturn:
+        """All of this third-party app waits for its next ticket: there is nothing to try before."""
+        text = (
+            "没有可用的 component_ticket（3 小时内未收到推送）："
+            "请检查授权事件接收 URL、消息校验 Token 和消息加密密钥；收到后自动继续"
+        )
+        with app_scope(self.app, PLATFORM) as session:
+            holds.hold_app(session, owner.id, holds.TICKET, text)
+        raise Held(f"第三方应用「{owner}」{text}", hold=holds.of_app(owner.id))
 
     def _client(self, lease: Lease) -> Grant:
         """The client token's secret is the app's authorizer token; a refused one is renewed once."""
@@ -367,11 +377,20 @@ def _permit(session: Session, slot: Slot, *, v1: bool) -> None:
     """Our own rules, before any call: the setting for the older tokens, and the merchant's authorisation."""
     if slot.kind in V1 and not v1:
         raise Refused("此功能需要旧版（V1）凭据，尚未启用：请在设置中打开 DOUYIN_V1_TOKENS")
-    if slot.kind in OF_AN_APP:
-        state = session.scalar(select(MiniProgram.state).where(MiniProgram.appid == slot.appid))
+    owner = (ThirdPartyApp.id == slot.third_party_app_id) & holds.app_is_held()
+    if slot.kind not in OF_AN_APP:
+        fault = session.scalar(select(ThirdPartyApp.fault).where(owner))
+    else:
+        columns = (MiniProgram.id, MiniProgram.state, MiniProgram.held_at, ThirdPartyApp.fault)
+        found = select(*columns).outerjoin(ThirdPartyApp, owner).where(MiniProgram.appid == slot.appid)
+        row_id, state, held_at, fault = session.execute(found).first() or (0, None, None, None)
         if state != AuthorizationState.AUTHORIZED:
             word = AUTHORIZATION_WORDS[state] if state else "未登记"
             raise Refused(f"小程序 {slot.appid} 的授权状态为{word}：请先让商户完成授权")
+        if held_at is not None:
+            raise Held("商户可能已经取消授权，正在向抖音核实", hold=holds.of_mini_program(row_id))
+    if fault is not None and not holds.is_passing():
+        raise Held(f"第三方应用暂停：{fault}", hold=holds.of_app(slot.third_party_app_id))
 
 
 def _insert(session: Session, slot: Slot) -> None:

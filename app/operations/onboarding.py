@@ -33,16 +33,18 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
-from app.operations import Actor, Look, NoParams, Settlement, Verdict, Work, credentials, notices, operation, profile
+from app.operations import Actor, Look, NoParams, Work, credentials, holds, notices, operation, profile
 from app.operations.connection import application, bind_app
 from app.operations.exchange import exchange_code, in_one_commit, note, permission_words
 from app.operations.outcome import Ending, Outcome, linked, outcome
+from app.operations.proof import Kept, Sight, goal
 from app.operations.tokens import code_hash
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
 
 LINK_LIFE = timedelta(hours=24)
+LINK_PAUSE = timedelta(seconds=60)
 PAGE = 50
 MOST_PAGES = 2_000
 MOST_FOUND = 100  # unknown apps taken in by one check; the next check goes on
@@ -74,6 +76,8 @@ def make_link(
         raise Refused(f"商户「{merchant}」已停用：请先恢复")
     if not third_party_app.active:
         raise Refused(f"第三方应用「{third_party_app}」已停用")
+    if _link_is_held(third_party_app):
+        raise Refused(f"一分钟内刚试过，抖音不接受：{third_party_app.link_fault}")
     session.info.setdefault("actor", actor.info(""))
     link = AuthorizationLink(
         merchant_id=merchant.id,
@@ -93,12 +97,19 @@ def make_link(
     except (Refused, DouyinError, NoAnswer) as error:
         link.state, link.failure = LinkState.VOID, error.message[:255]
         session.commit()
-        if isinstance(error, DouyinError) and error.kind is ErrorKind.PLATFORM:
-            credentials.report_fault(session, third_party_app, error)
+        if isinstance(error, DouyinError) and error.kind is ErrorKind.LINK:
+            third_party_app.link_fault, third_party_app.link_fault_at = holds.fault_sentence(error), utcnow()
+            session.commit()
         raise
+    third_party_app.link_fault, third_party_app.link_fault_at = "", None
     link.url = url
     session.commit()
     return link
+
+
+def _link_is_held(owner: ThirdPartyApp) -> bool:
+    """The settings of its authorisation page were refused: tried once a minute, not by everybody who clicks."""
+    return owner.link_fault_at is not None and utcnow() - owner.link_fault_at < LINK_PAUSE
 
 
 # The merchant comes back
@@ -242,7 +253,7 @@ def _revoke_once(session: Session, appid: str, reason: str) -> bool:
     if row is None or not row.may_move(AuthorizationState.REVOKED):
         return False
     row.move_to(AuthorizationState.REVOKED)
-    row.unauthorized_at = utcnow()
+    row.unauthorized_at, row.held_at = utcnow(), None
     row.token_fault = ""
     credentials.forget(session, row)
     stopped = {"state": RunState.FAILED, "message": f"{reason}，未执行", "finished_at": utcnow()}
@@ -342,33 +353,42 @@ def retrieve(app: Flask, third_party_app_id: int, appid: str) -> int:
 # Operations
 
 
-def _settle_refresh(row: MiniProgram, work: Work, params: NoParams) -> Settlement:
-    slot = credentials.authorizer_slot(work.session, row)
-    obtained = work.session.scalar(select(Credential.obtained_at).where(Credential.key == slot.key))
-    done = obtained is not None and obtained >= work.run.created_at
-    return Settlement(Verdict.DONE if done else Verdict.NOT_DONE)
+def _look_at_tokens(row: MiniProgram, work: Work, _params: NoParams) -> Sight:
+    """What is kept here of the authorisation: nothing of Douyin's changes by these verbs."""
+    work.session.refresh(row)
+    held = select(Credential.generation, Credential.access_token_sealed).where(
+        Credential.key == credentials.authorizer_slot(work.session, row).key
+    )
+    generation, token = work.session.execute(held).first() or (0, None)
+    return Sight({"state": str(row.state), "generation": generation, "token": token is not None})
 
 
-@operation("刷新凭据", settle=_settle_refresh)
+def _is_newer(facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Living tokens of a later generation, of an app that is authorised."""
+    newer = facts["token"] and facts["generation"] > wanted["generation"]
+    return bool(newer and facts["state"] == AuthorizationState.AUTHORIZED)
+
+
+def _took_tokens(row: MiniProgram, _work: Work, _params: NoParams, _kept: Kept, _sight: Sight) -> Mapping[str, Any]:
+    return {"permissions": permission_words(row.permissions), "missing": row.missing_permissions}
+
+
+NEWER_TOKENS = goal(_look_at_tokens, stands=_is_newer, take=_took_tokens)
+
+
+@operation("刷新凭据", proof=NEWER_TOKENS)
 def refresh_token(row: MiniProgram, work: Work, params: NoParams) -> Mapping[str, Any]:
     """Replace the mini-program's tokens now, whatever their age."""
     slot = credentials.authorizer_slot(work.session, row)
-    work.session.commit()
+    sight = work.look()
+    work.intend(sight, generation=sight.facts["generation"])
     credentials.keeper(application()).renew(slot)
     work.session.refresh(row)
     until = row.refresh_expires_at
     return {"refresh_expires_at": until.isoformat() if until else ""}
 
 
-def _settle_recovery(row: MiniProgram, work: Work, params: NoParams) -> Settlement:
-    work.session.refresh(row)
-    done = row.state == AuthorizationState.AUTHORIZED and (
-        row.authorized_at is not None and row.authorized_at >= work.run.created_at
-    )
-    return Settlement(Verdict.DONE if done else Verdict.NOT_DONE)
-
-
-@operation("找回授权", settle=_settle_recovery, authorized=False)
+@operation("找回授权", proof=NEWER_TOKENS, authorized=False)
 def recover_authorization(row: MiniProgram, work: Work, params: NoParams) -> Mapping[str, Any]:
     """New tokens by 找回授权码; also for an app whose end we were told of, if Douyin still lists it."""
     app, owner_id, appid = application(), row.third_party_app_id, row.appid
@@ -376,14 +396,19 @@ def recover_authorization(row: MiniProgram, work: Work, params: NoParams) -> Map
     work.session.commit()
     if not known and not is_listed(app, owner_id, appid):
         raise Refused("抖音的授权列表里没有该小程序：请让商户重新授权")
+    sight = work.look()
+    work.intend(sight, generation=sight.facts["generation"])
     retrieve(app, owner_id, appid)
     work.session.refresh(row)
-    return {"permissions": permission_words(row.permissions), "missing": row.missing_permissions}
+    return _took_tokens(row, work, params, Kept({}, {}, utcnow(), 0), sight)
 
 
-def _settle_clear(row: MiniProgram, work: Work, params: NoParams) -> Settlement:
-    done = row.state == AuthorizationState.CLEARED
-    return Settlement(Verdict.DONE if done else Verdict.NOT_DONE)
+def _is_cleared(facts: Mapping[str, Any], _wanted: Mapping[str, Any]) -> bool:
+    return bool(facts["state"] == AuthorizationState.CLEARED)
+
+
+def _took_cleared(_row: MiniProgram, _work: Work, _params: NoParams, _kept: Kept, _sight: Sight) -> Mapping[str, Any]:
+    return {}
 
 
 def _may_clear(row: MiniProgram, _look: Look) -> str | None:
@@ -394,16 +419,18 @@ def _may_clear(row: MiniProgram, _look: Look) -> str | None:
 
 @operation(
     "清除授权",
-    settle=_settle_clear,
+    proof=goal(_look_at_tokens, stands=_is_cleared, take=_took_cleared),
     ready=_may_clear,
     authorized=False,
+    calls=False,
     danger=True,
     confirm="清除后本系统不再保存该小程序的凭据，也不再操作它；抖音一侧的授权须由商户自行取消",
 )
 def clear_authorization(row: MiniProgram, work: Work, params: NoParams) -> Mapping[str, Any]:
     """Forget the tokens here. Nothing is sent: only the merchant can end the authorisation at Douyin."""
+    work.intend(work.look())
     row.move_to(AuthorizationState.CLEARED)
-    row.unauthorized_at = utcnow()
+    row.unauthorized_at, row.held_at = utcnow(), None
     row.token_fault = ""
     credentials.forget(work.session, row)
     note(work.session, row, "cleared", "已清除本系统保存的授权")

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.exc import StaleDataError
 
-from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
+from app.errors import DouyinError, ErrorKind, Held, NoAnswer, Refused, TooSoon
 from app.models import (
     MiniProgram,
     OperationRun,
@@ -26,12 +26,14 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
-from app.operations import Operation, Settlement, Verdict, Work, check_row, credentials, find, grace, parse_params
+from app.operations import OPERATIONS, Operation, check_row, credentials, find, grace, holds, parse_params
+from app.operations.proof import NOT_DONE, Kept, Proved, Settlement, Verb, Verdict, Work, settle, without_call
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
 OWNER = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
 MAX_ATTEMPTS = 8
+HELD_SECONDS = 60.0  # whoever ends a hold makes its runs due; this is for a word that was missed
 SUBJECTS: dict[str, type[Any]] = {
     model.__tablename__: model for model in (MiniProgram, Template, TemplateApp, ThirdPartyApp)
 }
@@ -42,13 +44,14 @@ class LeaseLost(Exception):
 
 
 class LeasedDouyin:
-    """Douyin as an operation gets it: refuses to send a change when the lease might end before the answer."""
+    """Douyin as an operation gets it: sends no change without an intent, nor when the lease might end before the
+    answer."""
 
     def __init__(self, session: Session, douyin: Any, seconds: float, timeout: float) -> None:
         self._session = session
         self._douyin = douyin
         self._deadline = time.monotonic() + seconds - timeout
-        self.changed = False  # a change was sent: it may have had its effect
+        self.work: Work | None = None
         self.effected = False  # a change was sent and answered: it had its effect
 
     def send(self, call: Any) -> Any:
@@ -56,39 +59,55 @@ class LeasedDouyin:
             raise RuntimeError("an operation changed rows before its call was answered")
         self._session.commit()  # no transaction stays open while HTTP is waiting
         if not call.reads:
+            if self.work is None or not self.work.intended:
+                raise RuntimeError("an operation sends a change without having kept what stood before")
             if time.monotonic() > self._deadline:
                 raise LeaseLost
-            self.changed = True
         reply = self._douyin.send(call)
         self.effected = self.effected or not call.reads
         return reply
 
 
-def due(session: Session, limit: int) -> list[int]:
-    """Ids of runs that can be worked on, oldest first: queued with a free lock, unknown after their grace, orphaned."""
+def due(session: Session, limit: int) -> list[tuple[int, int | None]]:
+    """Runs that can be worked on, oldest first, with their third-party apps: queued with a free lock, unknown after
+    their grace, orphaned; none whose third-party app is held, and while Douyin is away those only that call nobody."""
     now = utcnow()
     other = aliased(OperationRun)
     free = ~exists(select(other.id).where(other.lock == OperationRun.lock_key))
     statement = (
-        select(OperationRun.id)
+        select(OperationRun.id, OperationRun.third_party_app_id)
         .where(
             or_(
                 and_(OperationRun.state == RunState.QUEUED, OperationRun.not_before <= now, free),
                 and_(OperationRun.state == RunState.UNKNOWN, OperationRun.not_before <= now),
                 and_(OperationRun.state == RunState.RUNNING, OperationRun.lease_until < now),
-            )
+            ),
+            *_not_held(session),
         )
         .order_by(OperationRun.id)
         .limit(limit)
     )
-    return list(session.scalars(statement))
+    return [(run_id, owner_id) for run_id, owner_id in session.execute(statement)]
+
+
+def _not_held(session: Session) -> list[Any]:
+    standing = holds.standing(session)
+    conditions: list[Any] = []
+    if standing.away:
+        conditions.append(OperationRun.operation.in_([op.name for op in OPERATIONS.values() if not op.calls]))
+    if standing.apps:
+        app_id = OperationRun.third_party_app_id
+        conditions.append(or_(app_id.is_(None), app_id.not_in(standing.apps)))
+    if standing.circuits:
+        conditions.append(OperationRun.hold.not_in(standing.circuits))
+    return conditions
 
 
 def perform(app: Flask, run_id: int) -> bool:
     """Work on one run if it is due and free; False when another worker has it."""
     with app_scope(app, PLATFORM) as session:
         timeout = float(app.config["DOUYIN_TIMEOUT"])
-        lease = 3 * timeout + 5
+        lease = 4 * timeout + 5
         fresh = _claim(session, run_id, lease)
         if fresh is None:
             return False
@@ -103,7 +122,7 @@ def perform(app: Flask, run_id: int) -> bool:
 def _claim(session: Session, run_id: int, lease: float) -> bool | None:
     """Take a run: True = to be done, False = to be read back, None = not ours. The commit is the intent."""
     now = utcnow()
-    held = {"state": RunState.RUNNING, "owner": OWNER, "lease_until": now + timedelta(seconds=lease)}
+    held = {"state": RunState.RUNNING, "owner": OWNER, "lease_until": now + timedelta(seconds=lease), "hold": ""}
     table = OperationRun.__table__
     queued = (
         update(table)
@@ -149,7 +168,7 @@ class _Attempt:
             if row is None:
                 raise Refused("对象已不存在")
             params = parse_params(op, self.run.params)
-            work = Work(self.session, self.run, self._douyin(row))
+            work = self._work(op, row, params)
             if fresh:
                 self._do(op, row, params, work)
             else:
@@ -160,78 +179,117 @@ class _Attempt:
             self.session.rollback()
             log.warning("lease_lost", run=self.run_id)
 
-    def _douyin(self, row: Any) -> LeasedDouyin:
+    def _work(self, op: Operation, row: Any, params: Any) -> Work:
         douyin = credentials.bind(self.session, row)
         self.session.commit()  # reading is over: no transaction stays open while HTTP is waiting
-        return LeasedDouyin(self.session, douyin, self.lease, self.timeout)
+        leased = LeasedDouyin(self.session, douyin, self.lease, self.timeout)
+        leased.work = work = Work(self.session, self.run, leased, op.proof).bind(row, params)
+        return work
 
     def _do(self, op: Operation, row: Any, params: Any, work: Work) -> None:
         try:
             check_row(op, row, self.session)
             result = op.run(row, work, params)
-            self._finish(RunState.SUCCEEDED, result=dict(result or {}))
+            self._finish(dict(result or {}))
+        except Proved as proved:
+            self._conclude(op, proved.settlement)
+        except TooSoon as early:
+            self.session.rollback()
+            self._again(early.message, early.seconds, counted=False)
         except (DouyinError, NoAnswer, Refused) as problem:
             self.session.rollback()
             self._refused(op, row, params, work, problem)
         except StaleDataError:
-            # The row changed under us after the call may have had its effect: look again at once.
-            self._open_ended("记录在执行期间被更新，正在核实结果", seconds=0)
+            self._row_changed(work)
         except (LeaseLost, OperationalError):
             raise
         except Exception as fault:  # noqa: BLE001  (the worker's boundary: a fault of ours must not stop the queue)
             log.exception("operation_fault", run=self.run_id, operation=op.name)
             self.session.rollback()
-            if op.mutates and work.douyin.changed:
+            if work.intended:
                 self._open_ended(f"内部错误（{type(fault).__name__}），正在核实结果", seconds=grace().total_seconds())
             else:
                 self._fail(f"内部错误（{type(fault).__name__}），未发送：请联系技术支持并提供运行编号 #{self.run_id}")
+
+    def _row_changed(self, work: Work) -> None:
+        """The row changed under us: look again at once, at Douyin if the call may have had its effect."""
+        self.session.rollback()
+        if work.intended:
+            self._open_ended("记录在执行期间被更新，正在核实结果", seconds=0)
+        else:
+            self._again("记录在执行期间被更新，重新执行", 0.0, counted=False)
 
     def _refused(
         self, op: Operation, row: Any, params: Any, work: Work, problem: DouyinError | NoAnswer | Refused
     ) -> None:
         if work.douyin.effected:
             # The change is made; what failed is a look afterwards. To send it again would make it twice.
-            self._open_ended("抖音已接受，正在核实结果", seconds=2)
+            self._open_ended("抖音已接受，正在核实结果", seconds=2, hold=getattr(problem, "hold", ""))
         elif isinstance(problem, DouyinError):
             self._said_no(op, row, params, work, problem)
+        elif isinstance(problem, Held):
+            self._held(work, problem)
         elif isinstance(problem, NoAnswer):
-            self._said_nothing(op, problem)
+            self._said_nothing(work, problem)
         else:
             self._fail(problem.message, kind=_kind_of(problem))
 
     def _said_no(self, op: Operation, row: Any, params: Any, work: Work, error: DouyinError) -> None:
         if error.kind == ErrorKind.PLATFORM:
-            credentials.report_fault(self.session, row, error)
-            return self._again(error.message, 60.0, error=error, counted=False)
-        if error.kind == ErrorKind.STATE and op.settle is not None:
-            self.session.refresh(row)
-            work.error = error
-            settled = self._settled(op, row, params, work)
-            if settled is not None and settled.verdict == Verdict.DONE:
-                return self._finish(RunState.SUCCEEDED, result=dict(settled.result), message=settled.message)
+            hold = holds.of_app(self.run.third_party_app_id)  # the client's gate has held it
+            return self._again(error.message, HELD_SECONDS, error=error, counted=False, hold=hold, work=work)
+        if work.intended and op.proof is not None and error.kind in _MAY_BE_SO[op.proof.verb]:
+            settled = self._after_refusal(op, row, params, work)
+            if settled is not None:
+                return self._conclude(op, settled)
             self.session.rollback()
         if error.retry_after is not None and self.run.attempts < MAX_ATTEMPTS:
-            return self._again(error.message, error.retry_after * min(4, 1.5 ** (self.run.attempts - 1)), error=error)
+            seconds = error.retry_after * min(4, 1.5 ** (self.run.attempts - 1))
+            return self._again(error.message, seconds, error=error, work=work)
         return self._fail(error.message, error=error)
 
-    def _said_nothing(self, op: Operation, silence: NoAnswer) -> None:
-        if op.mutates and silence.sent:
+    def _after_refusal(self, op: Operation, row: Any, params: Any, work: Work) -> Settlement | None:
+        """What stands although Douyin said no: an earlier call of this run did it, or the goal stood. None = the
+        refusal is the outcome."""
+        kept = Kept.of(self.run)
+        earlier = kept is not None and kept.calls > 1
+        try:
+            settled = self._settled(op, row, params, work)
+        except Held as held:
+            settled = Settlement(Verdict.WAIT, held.message)
+        if settled.verdict in {Verdict.DONE, Verdict.ALREADY} or (earlier and settled.verdict is Verdict.WAIT):
+            return settled
+        return None
+
+    def _said_nothing(self, work: Work, silence: NoAnswer) -> None:
+        if work.intended and silence.sent:
             return self._open_ended("抖音没有返回结果，正在自动核实（不会重复提交）", seconds=grace().total_seconds())
         if self.run.attempts >= MAX_ATTEMPTS:
             return self._fail("多次联系不上抖音：请检查网络后重试")
-        return self._again("联系不上抖音，稍后自动重试", min(300.0, 2.0 * 2**self.run.attempts))
+        return self._again("联系不上抖音，稍后自动重试", min(300.0, 2.0 * 2**self.run.attempts), work=work)
 
-    def _settled(self, op: Operation, row: Any, params: Any, work: Work) -> Settlement | None:
-        if op.settle is None:
-            return Settlement(Verdict.NOT_DONE)
+    def _held(self, work: Work, held: Held) -> None:
+        """What it needs is away: it waits for it, without using up an attempt."""
+        self._again(held.message, HELD_SECONDS, counted=False, hold=held.hold, work=work)
+
+    def _settled(self, op: Operation, row: Any, params: Any, work: Work) -> Settlement:
+        """What a look now says of the run's calls. A look that fails is WAIT."""
+        if op.proof is None:
+            return NOT_DONE
         self.session.commit()
         try:
-            return op.settle(row, work, params)
+            self.session.refresh(row)
+            return settle(op.proof, row, work, params)
         except DouyinError as error:
             self.session.rollback()
+            if error.kind == ErrorKind.PLATFORM:
+                raise Held(error.message, hold=holds.of_app(self.run.third_party_app_id)) from None
             if error.kind == ErrorKind.AUTHORIZATION:
                 raise Refused(f"核实结果时授权已失效：{error.advice or error.message}") from None
             return Settlement(Verdict.WAIT, error.message, wait=error.retry_after or 60.0)
+        except Held:
+            self.session.rollback()
+            raise
         except NoAnswer as silence:
             self.session.rollback()
             return Settlement(Verdict.WAIT, silence.message, wait=min(300.0, 5.0 * 2 ** min(self.run.settles, 6)))
@@ -239,28 +297,35 @@ class _Attempt:
     def _read_back(self, op: Operation, row: Any, params: Any, work: Work) -> None:
         try:
             settled = self._settled(op, row, params, work)
-            if settled is None or settled.verdict == Verdict.ASK:
-                self._open_ended(settled.message if settled else "", seconds=3600.0, ask=True)
-            elif settled.verdict == Verdict.DONE:
-                self._finish(RunState.SUCCEEDED, result=dict(settled.result), message=settled.message)
-            elif settled.verdict == Verdict.WAIT:
-                self.session.rollback()
-                self._open_ended(settled.message, seconds=settled.wait)
-            elif self.run.attempts >= MAX_ATTEMPTS:
-                self.session.rollback()
-                self._fail("多次提交都没有生效：请稍后重试或联系抖音客服")
-            else:
-                self.session.rollback()
-                self._again("已核实上次提交未生效，重新提交", 0.0)
+            self._conclude(op, settled)
+        except Held as held:
+            self._open_ended(held.message, seconds=HELD_SECONDS, hold=held.hold, counted=False)
         except StaleDataError:
             self._open_ended("记录在核实期间被更新，稍后再核实", seconds=1.0)
 
+    def _conclude(self, op: Operation, settled: Settlement) -> None:
+        """Write what a look found out."""
+        match settled.verdict:
+            case Verdict.DONE | Verdict.ALREADY:
+                said = settled.message or f"已核实：「{op.title}」已完成"
+                return self._finish(dict(settled.result), message=said)
+            case Verdict.WAIT:
+                return self._open_ended(settled.message, seconds=settled.wait)
+            case Verdict.ASK:
+                return self._open_ended(settled.message, seconds=3600.0, ask=True)
+            case Verdict.OVER:
+                return self._fail(settled.message, kind=str(ErrorKind.STATE))
+        self.session.rollback()
+        if self.run.attempts >= MAX_ATTEMPTS:
+            return self._fail("多次提交都没有生效：请稍后重试或联系抖音客服")
+        return self._again("已核实上次提交未生效，重新提交", 0.0)
+
     # Outcomes: each writes the run and whatever the operation changed in one transaction, if the run is still ours.
 
-    def _finish(self, state: RunState, *, result: Mapping[str, Any], message: str = "") -> None:
+    def _finish(self, result: Mapping[str, Any], message: str = "") -> None:
         self._write(
-            state=state, result=result, message=message, lock=None, finished_at=utcnow(), err_no=None, advice="",
-            error_kind="", lease_until=None,
+            state=RunState.SUCCEEDED, result=result, message=message, lock=None, finished_at=utcnow(), err_no=None,
+            advice="", error_kind="", lease_until=None,
         )  # fmt: skip
 
     def _fail(self, message: str, *, error: DouyinError | None = None, kind: str = "") -> None:
@@ -268,19 +333,35 @@ class _Attempt:
         told = _of(error) | ({"error_kind": kind} if kind else {})
         self._write(state=RunState.FAILED, message=message, lock=None, finished_at=utcnow(), lease_until=None, **told)
 
-    def _again(self, message: str, seconds: float, *, error: DouyinError | None = None, counted: bool = True) -> None:
-        values = {} if counted else {"attempts": max(0, self.run.attempts - 1)}
+    def _again(
+        self,
+        message: str,
+        seconds: float,
+        *,
+        error: DouyinError | None = None,
+        counted: bool = True,
+        hold: str = "",
+        work: Work | None = None,
+    ) -> None:
+        """Back into the queue. `work`: of an attempt whose call, if there was one, surely had no effect."""
+        values: dict[str, Any] = {} if counted else {"attempts": max(0, self.run.attempts - 1)}
+        if work is not None and work.intended:
+            values["evidence"] = without_call(self.run)
         self._write(
-            state=RunState.QUEUED, message=message, lock=None, lease_until=None, not_before=_later(seconds),
+            state=RunState.QUEUED, message=message, lock=None, lease_until=None, not_before=_later(seconds), hold=hold,
             **_of(error), **values,
         )  # fmt: skip
 
-    def _open_ended(self, message: str, *, seconds: float, ask: bool = False) -> None:
+    def _open_ended(
+        self, message: str, *, seconds: float, ask: bool = False, hold: str = "", counted: bool = True
+    ) -> None:
         self.session.rollback()
         advice = "系统无法自行判断结果：请在抖音开放平台核对后，在本页标记为已完成或未完成" if ask else ""
+        values = {} if counted else {"settles": max(0, self.run.settles - 1)}
         self._write(
-            state=RunState.UNKNOWN, message=message, advice=advice, not_before=_later(seconds), lease_until=None
-        )
+            state=RunState.UNKNOWN, message=message, advice=advice, not_before=_later(seconds), lease_until=None,
+            hold=hold, **values,
+        )  # fmt: skip
 
     def _write(self, **values: Any) -> None:
         table = OperationRun.__table__
@@ -291,6 +372,14 @@ class _Attempt:
             raise LeaseLost
         self.session.commit()
         self.session.expire(self.run)
+
+
+# Refusals after which it may stand nevertheless: an earlier call of the run, or somebody else, was there before. To
+# delete what is gone is an error of the parameters.
+_MAY_BE_SO = {
+    Verb.EVENT: frozenset({ErrorKind.STATE}),
+    Verb.GOAL: frozenset({ErrorKind.STATE, ErrorKind.PARAMETER}),
+}
 
 
 def _later(seconds: float) -> datetime:

@@ -24,17 +24,18 @@ from app.douyin.development import (
     UploadCode,
     VersionsReply,
 )
-from app.errors import DouyinError, NoAnswer, Refused
+from app.errors import DouyinError, NoAnswer, Refused, TooSoon
 from app.models import AuthorizationState, Merchant, MiniProgram, RunState, Template, Version, VersionState
 from app.models.base import utcnow
 from app.models.operation import OperationRun
 from app.models.version import VERSION_WORDS, next_number, parse_number
-from app.operations import Look, Settlement, Verdict, Work, credentials, operation
+from app.operations import Look, Work, credentials, operation, stages
+from app.operations.proof import Kept, Sight, event, goal
 from app.operations.versions import Reconciler, next_poll, note, versions_of, versions_of_many
 from app.tenancy import PLATFORM, app_scope
 
 ROLLBACK_PAUSE = timedelta(minutes=10)
-ROLLBACK_EFFECT = timedelta(minutes=6)  # documented: 3 to 5 minutes
+SUBMIT_PAUSE = timedelta(seconds=10)
 RESUBMITTABLE = frozenset({VersionState.UPLOADED, VersionState.REJECTED, VersionState.WITHDRAWN})
 
 
@@ -154,8 +155,7 @@ def _check_upload(app: MiniProgram, work: Work, params: UploadParams) -> str:
     for number, row in versions_of(work.session, app).items():
         if number == params.version and row.state not in RESUBMITTABLE:
             raise Refused(f"版本 {number} {VERSION_WORDS[row.state]}：请使用更大的版本号", field="version")
-        submitted = row.submitted_at is not None or row.state not in RESUBMITTABLE
-        if submitted and parse_number(number) > parse_number(params.version):
+        if row.ever_submitted and parse_number(number) > parse_number(params.version):
             raise Refused(f"版本号须大于已提交过的 {number}", field="version")
     ext = params.ext or build_ext(app, app.merchant)
     if json.loads(ext)["extAppid"] != app.appid:
@@ -163,14 +163,9 @@ def _check_upload(app: MiniProgram, work: Work, params: UploadParams) -> str:
     return ext
 
 
-def _settle_upload(app: MiniProgram, work: Work, params: UploadParams) -> Settlement:
-    reconciler = Reconciler(work.session, app, work.run)
-    reply = work.douyin.send(GetVersions())
-    latest = reply.latest
-    if latest is None or latest.version != params.version or _upload_mark(work.run) not in latest.summary:
-        return Settlement(Verdict.NOT_DONE)
-    _uploaded(app, work, params, reconciler)
-    return Settlement(Verdict.DONE, "已核实：代码已上传", {"version": params.version})
+def _took_upload(app: MiniProgram, work: Work, params: UploadParams, _kept: Kept, sight: Sight) -> Mapping[str, Any]:
+    _uploaded(app, work, params, sight.found.reconciler)
+    return {"version": params.version}
 
 
 def _uploaded(app: MiniProgram, work: Work, params: UploadParams, reconciler: Reconciler) -> None:
@@ -198,22 +193,23 @@ def _may_upload(app: MiniProgram, _look: Look) -> str | None:
 
 
 @operation(
-    "上传代码", params=UploadParams, settle=_settle_upload, propose=_propose_upload, ready=_may_upload,
-    confirm="把模板上传为小程序的测试版本",
+    "上传代码", params=UploadParams, proof=event(stages.look, happened=stages.uploaded, take=_took_upload),
+    propose=_propose_upload, ready=_may_upload, confirm="把模板上传为小程序的测试版本",
 )  # fmt: skip
 def upload_code(app: MiniProgram, work: Work, params: UploadParams) -> Mapping[str, Any]:
     """提交代码: the app then has a new test version. The description carries the run's id for the read-back."""
     ext = _check_upload(app, work, params)
-    reconciler = Reconciler(work.session, app, work.run)
+    sight, mark = work.look(), _upload_mark(work.run)
+    work.intend(sight, version=params.version, mark=mark)
     work.douyin.send(
         UploadCode(
             template_id=int(params.template_id),
             user_version=params.version,
-            user_desc=f"{params.description} {_upload_mark(work.run)}",
+            user_desc=f"{params.description} {mark}",
             ext_json=json.dumps(json.loads(ext), ensure_ascii=False),
         )
     )
-    _uploaded(app, work, params, reconciler)
+    _uploaded(app, work, params, sight.found.reconciler)
     return {"version": params.version}
 
 
@@ -246,33 +242,31 @@ def _choose_hosts(work: Work, params: AuditParams) -> tuple[str, ...]:
     return chosen
 
 
-def _settle_audit(app: MiniProgram, work: Work, params: AuditParams) -> Settlement:
-    reconciler = Reconciler(work.session, app, work.run)
-    number = params.version or app.uploaded_version
-    before = reconciler.rows.get(number)
-    known = before.audit_ctime if before is not None else None
-    stage = work.douyin.send(GetVersions()).audit
-    if stage is None or stage.version != number:
-        return Settlement(Verdict.NOT_DONE)
-    if stage.status != 0 and known is not None and stage.ctime <= known:
-        return Settlement(Verdict.NOT_DONE)  # what stands there is the verdict on the earlier submission
-    _submitted(app, work, params, reconciler, tuple(params.hosts))
-    return Settlement(Verdict.DONE, "已核实：版本已在审核中", {"version": number})
+def _took_audit(app: MiniProgram, work: Work, params: AuditParams, kept: Kept, sight: Sight) -> Mapping[str, Any]:
+    """The submission, and what Douyin has made of it meanwhile."""
+    number, reconciler = kept.wanted["version"], sight.found.reconciler
+    _submitted(app, work, params, reconciler.rows[number], tuple(kept.wanted["hosts"]))
+    reconciler.apply(sight.found.reply)
+    return {"version": number, "hosts": list(kept.wanted["hosts"])}
 
 
-def _submitted(
-    app: MiniProgram, work: Work, params: AuditParams, reconciler: Reconciler, hosts: tuple[str, ...]
-) -> Version:
-    row = reconciler.rows[params.version or app.uploaded_version]
+def _submitted(app: MiniProgram, work: Work, params: AuditParams, row: Version, hosts: tuple[str, ...]) -> None:
     if row.state != VersionState.AUDITING:
         row.move_to(VersionState.AUDITING)
         note(work.session, app, "auditing", params.note, version=row, run=work.run, detail={"hosts": list(hosts)})
     now = utcnow()
     row.submitted_at, row.decided_at, row.hosts, row.audit_note = now, None, list(hosts), params.note
-    row.reason, row.reason_detail = "", {}
+    row.reason, row.reason_detail, row.ever_submitted = "", {}, True
     app.audit_version, app.audit_state, app.audit_since = row.number, str(VersionState.AUDITING), now
-    app.poll_at = next_poll(app, now)
-    return row
+    app.last_submitted_at, app.poll_at = now, next_poll(app, now)
+
+
+def _wait_between(app: MiniProgram) -> None:
+    """Douyin refuses a submission within ten seconds of the last: it is known, so it is waited for."""
+    last = app.last_submitted_at
+    left = (last + SUBMIT_PAUSE - utcnow()).total_seconds() if last is not None else 0.0
+    if left > 0:
+        raise TooSoon("两次提审之间至少间隔 10 秒，稍后自动提交", seconds=left)
 
 
 def _may_submit(app: MiniProgram, look: Look) -> str | None:
@@ -280,18 +274,32 @@ def _may_submit(app: MiniProgram, look: Look) -> str | None:
 
 
 @operation(
-    "提交审核", params=AuditParams, settle=_settle_audit, ready=_may_submit,
-    confirm="提交给抖音审核；审核期间不能再提交其他版本",
+    "提交审核", params=AuditParams, proof=event(stages.look, happened=stages.submitted, take=_took_audit),
+    ready=_may_submit, confirm="提交给抖音审核；审核期间不能再提交其他版本",
 )  # fmt: skip
 def submit_audit(app: MiniProgram, work: Work, params: AuditParams) -> Mapping[str, Any]:
     """提审代码: one version in audit at a time; a rejected version is submitted again as such."""
-    reconciler = Reconciler(work.session, app, work.run)
-    row = _submittable(reconciler.rows, app, params.version)
+    _submittable(versions_of(work.session, app), app, params.version)
+    _wait_between(app)
     hosts = _choose_hosts(work, params)
+    sight = work.look()
+    row = _as_douyin_says(work, sight, lambda rows: _submittable(rows, app, params.version))
     way = AuditWay(1) if row.state == VersionState.REJECTED else AuditWay(0)
+    work.intend(sight, version=row.number, hosts=list(hosts))
     work.douyin.send(SubmitAudit(host_names=hosts, audit_note=params.note or None, audit_way=way))
-    _submitted(app, work, params, reconciler, hosts)
+    _submitted(app, work, params, row, hosts)
     return {"version": row.number, "hosts": list(hosts)}
+
+
+def _as_douyin_says(work: Work, sight: Sight, check: Callable[[Mapping[str, Version]], Version]) -> Version:
+    """Bring our rows in line with what was just seen, then check: what others did at Douyin counts too."""
+    found = sight.found
+    found.reconciler.apply(found.reply)
+    try:
+        return check(found.reconciler.rows)
+    except Refused:
+        work.session.commit()  # what was seen is true, whatever is refused
+        raise
 
 
 def _refusal(check: Callable[[], object]) -> str | None:
@@ -312,16 +320,10 @@ def _one(rows: Mapping[str, Version], state: VersionState, wanted: str, refusal:
     return found[-1]
 
 
-def _settle_withdraw(app: MiniProgram, work: Work, params: VersionParams) -> Settlement:
-    reconciler = Reconciler(work.session, app, work.run)
-    reply = work.douyin.send(GetVersions())
-    if reply.audit is None or reply.audit.status == 0:
-        return Settlement(Verdict.NOT_DONE)
-    reconciler.apply(reply)
-    if reply.audit.status == 3:
-        return Settlement(Verdict.DONE, "已核实：审核已撤回", {"version": reply.audit.version})
-    work.session.commit()
-    raise Refused("审核已有结果，不能再撤回")
+def _took_reading(app: MiniProgram, _work: Work, _params: Any, kept: Kept, sight: Sight) -> Mapping[str, Any]:
+    """What Douyin shows is all there is to take over."""
+    sight.found.reconciler.apply(sight.found.reply)
+    return {"version": kept.wanted["version"]}
 
 
 def _audited(rows: Mapping[str, Version], wanted: str) -> Version:
@@ -333,29 +335,22 @@ def _may_withdraw(app: MiniProgram, look: Look) -> str | None:
 
 
 @operation(
-    "撤回审核", params=VersionParams, settle=_settle_withdraw, ready=_may_withdraw, danger=True,
-    confirm="撤回后需要重新提交审核",
+    "撤回审核", params=VersionParams, ready=_may_withdraw, danger=True, confirm="撤回后需要重新提交审核",
+    proof=goal(stages.look, stands=stages.is_withdrawn, otherwise=stages.not_withdrawn, take=_took_reading),
 )  # fmt: skip
 def withdraw_audit(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
     """撤回审核: only while a version is in audit."""
-    reconciler = Reconciler(work.session, app, work.run)
-    row = _audited(reconciler.rows, params.version)
+    row = _audited(versions_of(work.session, app), params.version)
+    sight = work.look()
+    wanted = {"version": row.number, "ctime": (sight.facts["audit"] or {}).get("ctime", 0)}
+    work.stop_if_so(sight, **wanted)
+    row = _as_douyin_says(work, sight, lambda rows: _audited(rows, row.number))
+    work.intend(sight, **wanted)
     work.douyin.send(RevokeAudit())
     row.move_to(VersionState.WITHDRAWN)
     app.audit_state, app.audit_since, app.poll_at = str(VersionState.WITHDRAWN), None, None
     note(work.session, app, "withdrawn", version=row, run=work.run)
     return {"version": row.number}
-
-
-def _settle_release(app: MiniProgram, work: Work, params: VersionParams) -> Settlement:
-    reconciler = Reconciler(work.session, app, work.run)
-    approved = [row for row in reconciler.rows.values() if row.state == VersionState.APPROVED]
-    reply = work.douyin.send(GetVersions())
-    number = params.version or (approved[-1].number if approved else app.audit_version)
-    if reply.current is None or reply.current.version != number:
-        return Settlement(Verdict.NOT_DONE)
-    reconciler.apply(reply)
-    return Settlement(Verdict.DONE, "已核实：版本已上线", {"version": number})
 
 
 def _releasable(rows: Mapping[str, Version], wanted: str) -> Version:
@@ -370,15 +365,18 @@ def _may_release(app: MiniProgram, look: Look) -> str | None:
 
 
 @operation(
-    "发布上线", params=VersionParams, settle=_settle_release, ready=_may_release, danger=True,
-    confirm="把审核通过的版本发布为线上版本",
+    "发布上线", params=VersionParams, ready=_may_release, danger=True, confirm="把审核通过的版本发布为线上版本",
+    proof=goal(stages.look, stands=stages.is_live, otherwise=stages.not_live, take=_took_reading),
 )  # fmt: skip
 def release(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
     """发布代码: the approved version goes live."""
-    reconciler = Reconciler(work.session, app, work.run)
-    row = _releasable(reconciler.rows, params.version)
+    row = _releasable(versions_of(work.session, app), params.version)
+    sight = work.look()
+    work.stop_if_so(sight, version=row.number)
+    row = _as_douyin_says(work, sight, lambda rows: _releasable(rows, params.version))
+    work.intend(sight, version=row.number)
     work.douyin.send(ReleaseVersion())
-    for other in reconciler.rows.values():
+    for other in sight.found.reconciler.rows.values():
         if other.state == VersionState.RELEASED:
             other.move_to(VersionState.SUPERSEDED)
     row.move_to(VersionState.RELEASED)
@@ -389,51 +387,51 @@ def release(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str,
     return {"version": row.number}
 
 
-def _settle_rollback(app: MiniProgram, work: Work, params: VersionParams) -> Settlement:
-    reconciler = Reconciler(work.session, app, work.run)
-    live = params.version or app.live_version
-    reply = work.douyin.send(GetVersions())
-    if reply.current is not None and reply.current.version != live:
-        app.rollback_requested_at = app.rollback_requested_at or work.run.started_at
-        reconciler.apply(reply)
-        return Settlement(Verdict.DONE, "已核实：已回滚", {"version": reply.current.version})
-    started = work.run.started_at or work.run.created_at
-    if utcnow() - started < ROLLBACK_EFFECT:
-        return Settlement(Verdict.WAIT, "回滚需要 3 至 5 分钟生效，稍后再核实", wait=30)
-    return Settlement(Verdict.NOT_DONE)
+def _took_rollback(app: MiniProgram, work: Work, _params: Any, kept: Kept, sight: Sight) -> Mapping[str, Any]:
+    app.rollback_requested_at = app.rollback_requested_at or kept.at
+    app.last_rollback_at = max(filter(None, (app.last_rollback_at, kept.at)))
+    sight.found.reconciler.apply(sight.found.reply)
+    return {"from": kept.wanted["live"], "to": kept.wanted["target"]}
 
 
-def _check_rollback(reply: VersionsReply) -> str:
+def _check_rollback(reply: VersionsReply) -> tuple[str, str]:
+    """The live version, and the one before it."""
     current = reply.current
     if current is None:
         raise Refused("还没有线上版本，不能回滚")
     if current.rollback is None or not current.rollback.can_rollback:
         raise Refused("抖音不允许回滚：首个线上版本、连续两次回滚、或相关版本被下架时不能回滚")
-    return current.rollback.last_version
+    return current.version, current.rollback.last_version
 
 
 def _may_roll_back(app: MiniProgram, _look: Look) -> str | None:
     if not app.live_version:
         return "还没有线上版本，不能回滚"
-    if app.rollback_requested_at and utcnow() - app.rollback_requested_at < ROLLBACK_PAUSE:
+    if app.last_rollback_at and utcnow() - app.last_rollback_at < ROLLBACK_PAUSE:
         return "距上次回滚不足 10 分钟：请稍后再试"
     return None
 
 
 @operation(
-    "回滚版本", params=VersionParams, settle=_settle_rollback, ready=_may_roll_back, danger=True,
+    "回滚版本", params=VersionParams, ready=_may_roll_back, danger=True,
     confirm="线上版本退回上一个版本，3 至 5 分钟后生效；每次发布只能回滚一次",
+    proof=goal(stages.look, stands=stages.is_rolled_back, otherwise=stages.not_rolled_back, take=_took_rollback),
 )  # fmt: skip
 def rollback(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
     """回退代码版本: not on the first version, once per release, ten minutes apart; verified by the version list."""
     if params.version and params.version != app.live_version:
         raise Refused(f"线上版本是 {app.live_version or '无'}，不是 {params.version}", field="version")
-    reconciler = Reconciler(work.session, app, work.run)
-    target = _check_rollback(work.douyin.send(GetVersions()))
+    sight = work.look()
+    current, target = _check_rollback(sight.found.reply)
+    if current != app.live_version:
+        sight.found.reconciler.apply(sight.found.reply)
+        work.session.commit()
+        raise Refused(f"抖音的线上版本是 {current}，不是 {app.live_version}：已同步，请核对后再试", field="version")
+    work.intend(sight, live=current, target=target)
     work.douyin.send(RollbackVersion())
-    app.rollback_requested_at = utcnow()
+    app.rollback_requested_at = app.last_rollback_at = utcnow()
     app.poll_at = next_poll(app, utcnow())
-    live = reconciler.rows.get(app.live_version)
+    live = sight.found.reconciler.rows.get(app.live_version)
     note(work.session, app, "note", f"已请求回滚到 {target}，3 至 5 分钟后生效", version=live, run=work.run)
     return {"from": app.live_version, "to": target, "note": "3 至 5 分钟后生效，系统会自动核实"}
 

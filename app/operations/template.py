@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from app.douyin import template as douyin_template
 from app.douyin.template import AddTemplate, DeleteTemplate, ListTemplateApps, ListTemplates
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
-from app.operations import Look, NoParams, Settlement, Verdict, Work, credentials, operation
+from app.operations import Look, NoParams, Work, credentials, operation
+from app.operations.proof import DONE, NOT_DONE, Kept, Settlement, Sight, Verdict, event, goal
 from app.tenancy import PLATFORM, app_scope
 
 
@@ -71,43 +72,57 @@ def sync(flask_app: Flask, third_party_app_id: int) -> str:
         return f"{len(apps)} 个模板小程序，{len(templates)} 个模板"
 
 
-def _settle_add(app: TemplateApp, work: Work, params: NoParams) -> Settlement:
-    before = work.run.result.get("before")
+def _look_at_templates(row: TemplateApp | Template, work: Work, _params: NoParams) -> Sight:
     found = work.douyin.send(ListTemplates()).template_list
-    _store_templates(work.session, app.third_party_app_id, found)
-    known = set(before or ())
-    made = [
-        str(item.template_id)
-        for item in found
-        if str(item.template_id) not in known and item.user_version == app.draft_version
-    ]
-    if before is None or not made:  # without the list from before, nothing was sent yet
-        return Settlement(Verdict.NOT_DONE)
-    return Settlement(Verdict.DONE, "已核实：模板已添加", {"template_id": made[-1]})
+    return Sight({"templates": {str(item.template_id): item.user_version for item in found}}, found)
+
+
+def _new(kept: Kept, facts: Mapping[str, Any]) -> list[str]:
+    """Numbers that were not there before, of the version that the draft had."""
+    there = facts["templates"].items()
+    return [key for key, version in there if key not in kept.before["templates"] and version == kept.wanted["version"]]
+
+
+def _added(kept: Kept, facts: Mapping[str, Any]) -> Settlement:
+    """One new template of that version is ours; of several nobody can say whose they are."""
+    made = _new(kept, facts)
+    if len(made) > 1:
+        return Settlement(
+            Verdict.ASK, f"抖音侧在此期间新增了多个 {kept.wanted['version']} 模板，无法判断哪个是本次添加的"
+        )
+    return DONE if made else NOT_DONE
+
+
+def _took_added(app: TemplateApp, work: Work, _params: NoParams, kept: Kept, sight: Sight) -> Mapping[str, Any]:
+    _store_templates(work.session, app.third_party_app_id, sight.found)
+    return {"template_id": _new(kept, sight.facts)[0]}
 
 
 def _has_draft(app: TemplateApp, _look: Look) -> str | None:
     return None if app.draft_id else "该模板小程序没有草稿：请先用开发者工具上传代码，再同步模板"
 
 
-@operation("添加为模板", on=TemplateApp, settle=_settle_add, ready=_has_draft, confirm="把草稿添加为模板，最多 200 个")
+@operation(
+    "添加为模板", on=TemplateApp, ready=_has_draft, confirm="把草稿添加为模板，最多 200 个",
+    proof=event(_look_at_templates, happened=_added, take=_took_added),
+)  # fmt: skip
 def add_template(app: TemplateApp, work: Work, params: NoParams) -> Mapping[str, Any]:
     """添加模板: the answer does not name the new template, so the list is read again."""
-    before = work.douyin.send(ListTemplates()).template_list
-    # Kept with the intent: a scheduled sync may come to know the new template before an outcome is read back.
-    work.run.result = {"before": [str(item.template_id) for item in before]}
-    work.session.commit()
+    work.intend(work.look(), version=app.draft_version)
     work.douyin.send(AddTemplate(draft_id=int(app.draft_id)))
-    settled = _settle_add(app, work, params)
-    return dict(settled.result)
+    sight, kept = _look_at_templates(app, work, params), Kept.of(work.run)
+    _store_templates(work.session, app.third_party_app_id, sight.found)
+    made = _new(kept, sight.facts) if kept is not None else []
+    return {"template_id": made[-1]} if made else {}
 
 
-def _settle_delete(template: Template, work: Work, params: NoParams) -> Settlement:
-    left = {str(item.template_id) for item in work.douyin.send(ListTemplates()).template_list}
-    if template.template_id in left:
-        return Settlement(Verdict.NOT_DONE)
+def _is_gone(facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return wanted["template_id"] not in facts["templates"]
+
+
+def _took_gone(template: Template, _work: Work, _params: NoParams, _kept: Kept, _sight: Sight) -> Mapping[str, Any]:
     template.gone = True
-    return Settlement(Verdict.DONE, "已核实：模板已删除")
+    return {"template_id": template.template_id}
 
 
 def _still_there(template: Template, _look: Look) -> str | None:
@@ -115,11 +130,12 @@ def _still_there(template: Template, _look: Look) -> str | None:
 
 
 @operation(
-    "删除模板", on=Template, settle=_settle_delete, ready=_still_there, danger=True,
-    confirm="删除后不能再用它上传；已上线的小程序不受影响",
+    "删除模板", on=Template, ready=_still_there, danger=True, confirm="删除后不能再用它上传；已上线的小程序不受影响",
+    proof=goal(_look_at_templates, stands=_is_gone, take=_took_gone),
 )  # fmt: skip
 def delete_template(template: Template, work: Work, params: NoParams) -> Mapping[str, Any]:
     """删除模板: the row is kept for history."""
+    work.intend(work.look(), template_id=template.template_id)
     work.douyin.send(DeleteTemplate(template_id=int(template.template_id)))
     template.gone = True
     return {"template_id": template.template_id}

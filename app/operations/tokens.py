@@ -32,7 +32,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Held:
+class Stored:
     """A credential's row as it was read; the secrets stay out of any repr."""
 
     id: int
@@ -55,7 +55,7 @@ class Lease:
     """The right to refresh one credential. `spent`: its refresh token may be used up."""
 
     slot: Slot
-    held: Held
+    held: Stored
     owner: str
     spent: bool = False
 

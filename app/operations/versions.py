@@ -171,7 +171,7 @@ class Reconciler:
     def _audit(self, stage: AuditVersion) -> None:
         row = self._row(stage.version, stage.summary, stage.ctime)
         target = AUDIT_STATES.get(stage.status)
-        row.audit_ctime = stage.ctime
+        row.audit_ctime, row.ever_submitted = stage.ctime, True
         row.taken_down = bool(stage.is_illegal_version)
         if target is None or (row.state in ONLINE and stage.status == 1):
             return

@@ -26,7 +26,7 @@ from app.operations.fleet import TICKET_ALARM, Fleet, Trends
 from app.tenancy import scope_of
 from app.views import cells
 from app.views.mini_program import next_step, remarks_of, steps
-from app.views.operate import may_operate, operation_title, run_url
+from app.views.operate import held_words, may_operate, operation_title, run_url
 from app.views.places import page_for
 from app.views.records import result_cell, subject_cell
 
@@ -225,7 +225,7 @@ class DashboardView(IndexView):
         return self.render_template(
             "console/dashboard.html", title="工作台", needs=needs(counts), stages=stages(counts), total=found.total,
             tickets=[ticket_warning(app) for app in apps], versions=shown, rest=rest, runs=recent_runs(),
-            versions_chart=versions_chart(shown, rest), length=LENGTHS[1],
+            versions_chart=versions_chart(shown, rest), length=LENGTHS[1], held=held_words(),
         )  # fmt: skip
 
     @expose("/trends")

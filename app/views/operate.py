@@ -21,7 +21,7 @@ from app.extensions import db
 from app.i18n import say
 from app.models import MiniProgram, OperationRun, RunState, Template
 from app.models.operation import RUN_WORDS, Door
-from app.operations import OPERATIONS, Operation, batches
+from app.operations import OPERATIONS, Operation, batches, credentials
 from app.security import current_actor, current_role_names
 from app.tenancy import scope_of
 from app.views import cells
@@ -317,7 +317,7 @@ class BatchView(BaseView):
             again=failed - len(stuck) if op and self._may("retry", first) else 0, first=first,
             left=f"有 {len(stuck)} 个对象重试也不会成功，不会重试：请按各行的说明处理" if stuck else "",
             mending={run.id: _way_out(run, stuck[run.id]) for run in rows if run.id in stuck},
-            chosen=state, link=runs.row_url, named=named_rows(rows),
+            chosen=state, link=runs.row_url, named=named_rows(rows), held=[] if over else held_words(),
         )  # fmt: skip
 
     @expose("/<batch_id>/progress", methods=["GET"])
@@ -387,6 +387,12 @@ def _way_out(run: OperationRun, judged: batches.Judged) -> tuple[str, str, str]:
         return judged.why, "修改后重做", operate_url(run.operation, run.subject_id)
     page = page_for(run.subject_type, run.subject_id) if not judged.gone else None
     return judged.why, "去处理" if page else "", page or ""
+
+
+def held_words() -> list[str]:
+    """What makes operations wait at the moment, for the platform's people; a merchant sees it at its own runs."""
+    app: Any = current_app
+    return [] if scope_of(db.session()).is_merchant else credentials.breaker(app._get_current_object()).sentences()
 
 
 def batch_counts(batch_id: str) -> dict[RunState, int]:

@@ -35,6 +35,7 @@ from app.operations.fleet import TICKET_ALARM, TICKET_WARN
 from app.security import current_actor
 from app.views import cells
 from app.views.interface import SHANGHAI
+from app.views.operate import held_words
 from app.views.places import page_for
 from app.views.words import OUTCOME_WORDS
 
@@ -331,6 +332,7 @@ class SystemView(BaseView):
         tables, size = vitals.table_rows(session), vitals.database_size(session)
         return self.render_template(
             "console/system.html", title="系统状态", vitals=self._vitals(), versions=versions(session),
+            held=held_words(),
             settings=settings(), process=process_facts(), workers=self._workers(),
             chart=call_chart(session), tokens=token_rows(vitals.tokens(session)),
             tickets=[_ticket(app) for app in vitals.tickets(session)],
@@ -342,7 +344,9 @@ class SystemView(BaseView):
     @permission_name("index")
     def live(self) -> Any:
         """The part of the page that is asked for again every ten seconds."""
-        return self.render_template("console/system_live.html", vitals=self._vitals(), workers=self._workers())
+        return self.render_template(
+            "console/system_live.html", vitals=self._vitals(), workers=self._workers(), held=held_words()
+        )
 
     def _vitals(self) -> list[Vital]:
         return [make(db.session()) for make in VITALS]

@@ -22,26 +22,27 @@ def number() -> sa.types.TypeEngine:
     return sa.BigInteger().with_variant(sa.Integer(), 'sqlite')
 
 
-COLUMNS = (
-    ('operation_run', sa.Column('third_party_app_id', sa.Integer(), nullable=True)),
-    ('operation_run', sa.Column('hold', sa.String(length=64), server_default='', nullable=False)),
-    ('operation_run', sa.Column('evidence', sa.JSON(), nullable=True)),
-    ('version', sa.Column('ever_submitted', sa.Boolean(), server_default=sa.false(), nullable=False)),
-    ('mini_program', sa.Column('last_submitted_at', moment(), nullable=True)),
-    ('mini_program', sa.Column('last_rollback_at', moment(), nullable=True)),
-    ('mini_program', sa.Column('held_at', moment(), nullable=True)),
-    ('third_party_app', sa.Column('held', sa.String(length=16), server_default='', nullable=False)),
-    ('third_party_app', sa.Column('held_at', moment(), nullable=True)),
-    ('third_party_app', sa.Column('probe_at', moment(), nullable=True)),
-    ('third_party_app', sa.Column('link_fault', sa.String(length=255), server_default='', nullable=False)),
-    ('third_party_app', sa.Column('link_fault_at', moment(), nullable=True)),
-    ('third_party_app', sa.Column('self_test', sa.JSON(), nullable=True)),
-)
+def columns() -> list[tuple[str, sa.Column]]:
+    return [
+        ('operation_run', sa.Column('third_party_app_id', sa.Integer(), nullable=True)),
+        ('operation_run', sa.Column('hold', sa.String(length=64), server_default='', nullable=False)),
+        ('operation_run', sa.Column('evidence', sa.JSON(), nullable=True)),
+        ('version', sa.Column('ever_submitted', sa.Boolean(), server_default=sa.false(), nullable=False)),
+        ('mini_program', sa.Column('last_submitted_at', moment(), nullable=True)),
+        ('mini_program', sa.Column('last_rollback_at', moment(), nullable=True)),
+        ('mini_program', sa.Column('held_at', moment(), nullable=True)),
+        ('third_party_app', sa.Column('held', sa.String(length=16), server_default='', nullable=False)),
+        ('third_party_app', sa.Column('held_at', moment(), nullable=True)),
+        ('third_party_app', sa.Column('probe_at', moment(), nullable=True)),
+        ('third_party_app', sa.Column('link_fault', sa.String(length=255), server_default='', nullable=False)),
+        ('third_party_app', sa.Column('link_fault_at', moment(), nullable=True)),
+        ('third_party_app', sa.Column('self_test', sa.JSON(), nullable=True)),
+    ]
 
 
 def upgrade() -> None:
-    for table, column in COLUMNS:
-        op.add_column(table, column._copy())
+    for table, column in columns():
+        op.add_column(table, column)
     op.create_index('ix_operation_run_hold', 'operation_run', ['hold'], unique=False)
     op.create_table('circuit',
     sa.Column('name', sa.String(length=96), nullable=False),
@@ -128,5 +129,5 @@ def downgrade() -> None:
     for table in ('refused_push_count', 'authorization_return', 'circuit'):
         op.drop_table(table)
     op.drop_index('ix_operation_run_hold', table_name='operation_run')
-    for table, column in reversed(COLUMNS):
+    for table, column in reversed(columns()):
         op.drop_column(table, column.name)

@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 from app.douyin.authorization import ListAuthApps, RetrieveAuthCode
 from app.douyin.contract import Token
 from app.douyin.profile import GetAppInfo
-from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
+from app.errors import DouyinError, ErrorKind, Held, NoAnswer, Refused
 from app.models import ApiCall, Credential, MiniProgram, ThirdPartyApp
 from app.models.base import utcnow
 from app.operations import credentials, onboarding
 from app.operations.pace import SharedPace
 from app.operations.tokens import Slot
 from app.tenancy import PLATFORM, app_scope
-from tests.conftest import Launch, SandboxServer, change, fresh_ticket, refresh
+from tests.conftest import Launch, SandboxServer, change, fresh_ticket, refresh, try_again
 
 HOUR = timedelta(hours=1)
 
@@ -239,6 +239,7 @@ def test_an_unspent_code_may_be_exchanged_after_the_trouble(app: Flask, launch: 
     with pytest.raises(DouyinError):
         credentials.exchange_code(app, owner, code)
     sandbox.post("settings", ip_blocked=False)
+    try_again(app)
     assert credentials.exchange_code(app, owner, code).fresh
 
 
@@ -255,7 +256,7 @@ def test_an_old_ticket_gets_no_component_token(app: Flask, launch: Launch) -> No
         session.execute(update(ThirdPartyApp).values(ticket_at=utcnow() - 4 * HOUR))
         session.commit()
     expire(app, slot_of(launch, Token.COMPONENT))
-    with pytest.raises(Refused, match="component_ticket"):
+    with pytest.raises(Held, match="component_ticket"):
         credentials.bind_app(app, launch.third_party_app.id).send(ListAuthApps())
 
 
@@ -278,24 +279,25 @@ def test_a_client_token_comes_from_the_authorizer_token(app: Flask, launch: Laun
     assert effects(sandbox, launch) == (1, 0, 0)
 
 
-def test_a_platform_fault_is_shown_and_cleared_by_a_later_success(
+def test_a_fault_of_the_app_is_shown_and_ends_with_the_probe_that_succeeds(
     app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
 ) -> None:
     sandbox.post("settings", ip_blocked=True)
     with pytest.raises(DouyinError) as caught:
         works(app, launch)
     assert caught.value.kind is ErrorKind.PLATFORM
-    session.rollback()
-    credentials.report_fault(session, launch.mini_program, caught.value)
-    session.expire_all()
+    refresh(session)
     assert "白名单" in launch.third_party_app.fault
-    credentials.flush_calls(app)
+    before = len(sandbox.get("journal")["rows"])
+    with pytest.raises(Held, match="白名单"):
+        works(app, launch)
+    try_again(app)
+    assert len(sandbox.get("journal")["rows"]) == before + 1
     sandbox.post("settings", ip_blocked=False)
+    try_again(app)
     works(app, launch)
-    credentials.flush_calls(app)
-    session.rollback()
-    session.expire_all()
-    assert launch.third_party_app.fault == ""
+    refresh(session)
+    assert (launch.third_party_app.fault, launch.third_party_app.held) == ("", "")
 
 
 def test_every_call_is_recorded_without_its_secrets(app: Flask, session: Session, launch: Launch) -> None:
@@ -340,6 +342,7 @@ def test_a_fault_of_ours_does_not_stop_the_job(app: Flask, launch: Launch, sandb
     with app_scope(app, PLATFORM) as session:
         assert "40006" in session.get_one(ThirdPartyApp, launch.third_party_app.id).fault
     sandbox.post("settings", ip_blocked=False)
+    try_again(app)
     assert credentials.refresh_due(app)["refresh"] == 1
 
 
@@ -362,7 +365,7 @@ def test_apps_whose_refresh_token_lapses_soon_are_listed(session: Session, launc
 def test_a_missing_ticket_is_said_plainly(
     app: Flask, session: Session, third_party_app: ThirdPartyApp, sandbox: SandboxServer
 ) -> None:
-    with pytest.raises(Refused, match="授权事件接收 URL"):
+    with pytest.raises(Held, match="授权事件接收 URL"):
         credentials.bind_app(app, third_party_app.id).send(ListAuthApps())
     fresh_ticket(session, third_party_app, sandbox)
     assert credentials.bind_app(app, third_party_app.id).send(ListAuthApps()).total == 0

@@ -29,7 +29,7 @@ from app.models import (
     VersionEvent,
 )
 from app.models.base import utcnow
-from app.operations import credentials, inbound, onboarding
+from app.operations import credentials, events, inbound, onboarding
 from tests.conftest import COMPONENT, Launch, SandboxServer, fresh_ticket, operate, refresh
 from tests.pushes import about, sealed, ticket
 
@@ -360,14 +360,14 @@ def test_replaying_an_authorization_exchanges_nothing_twice(
 def test_what_cannot_be_done_in_many_tries_fails_and_can_be_replayed(
     app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
 ) -> None:
-    sandbox.post("settings", outage="500")
+    sandbox.post("settings", error_rate=1.0, error_code=28001005)
     results = [{"hostName": "douyin", "status": 1}]
     arrive(app, about(launch.mini_program.appid, "PACKAGE_AUDIT", AuditResults=results))
     refresh(session)
     session.execute(update(InboundEvent).values(attempts=inbound.MOST_ATTEMPTS - 1))
     session.commit()
     inbound.process_due(app)
-    sandbox.post("settings", outage="off")
+    sandbox.post("settings", error_rate=0.0, error_code=0)
     refresh(session)
     event = session.scalars(select(InboundEvent)).one()
     assert event.state == S.FAILED
@@ -376,6 +376,35 @@ def test_what_cannot_be_done_in_many_tries_fails_and_can_be_replayed(
     inbound.process_due(app)
     refresh(session)
     assert session.scalars(select(InboundEvent)).one().state == S.DONE
+
+
+def test_a_dead_workers_late_verdict_on_an_event_writes_nothing(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp
+) -> None:
+    arrive(app, ticket("t"))
+    event_id = session.scalars(select(InboundEvent.id)).one()
+    first = inbound._claim(app, event_id)
+    refresh(session)
+    session.execute(update(InboundEvent).values(lease_until=utcnow() - timedelta(seconds=1)))
+    session.commit()
+    assert first is not None and inbound._claim(app, event_id) is not None
+    inbound._close(app, first, events.Result(S.FAILED, "太晚了"))
+    inbound._postpone(app, first, "太晚了", 600.0)
+    refresh(session)
+    row = session.get_one(InboundEvent, event_id)
+    assert (row.state, row.verdict, row.attempts) == (S.PROCESSING, "", 2)
+
+
+def test_a_spent_code_of_a_revoked_app_with_newer_tokens_is_recovered(
+    app: Flask, session: Session, launch: Launch
+) -> None:
+    refresh(session)
+    session.execute(update(MiniProgram).values(state="revoked", unauthorized_at=utcnow() - timedelta(hours=1)))
+    session.commit()
+    old = utcnow() - timedelta(minutes=30)
+    event = about(launch.mini_program.appid, "AUTHORIZED", at=old, AuthorizationCode="code-that-is-spent")
+    assert "找回授权码" in done(app, session, event).verdict
+    assert state_of(session, launch) == AuthorizationState.AUTHORIZED
 
 
 def test_a_revoked_app_that_authorizes_again_comes_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.models import OperationRun, RunState, Template, TemplateApp
 from app.models.base import utcnow
-from app.operations import template
+from app.operations import OPERATIONS, template
 from app.operations.perform import perform
 from tests.conftest import Launch, SandboxServer, change, operate, refresh
 
@@ -44,19 +45,22 @@ def test_a_draft_becomes_a_template(app: Flask, session: Session, sandbox: Sandb
 def test_a_failed_look_afterwards_does_not_add_it_twice(
     app: Flask, session: Session, sandbox: SandboxServer, drafted: TemplateApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = iter([True, False])
-    settled = template._settle_add
+    looks = iter([False, True])
+    look = template._look_at_templates
 
     def after_an_outage(*arguments: object) -> object:
-        if next(looks, False):
-            sandbox.post("settings", error_rate=1.0, error_code=28001005)
-            try:
-                return settled(*arguments)  # type: ignore[arg-type]
-            finally:
-                sandbox.post("settings", error_rate=0.0, error_code=0)
-        return settled(*arguments)  # type: ignore[arg-type]
+        if not next(looks, False):
+            return look(*arguments)  # type: ignore[arg-type]
+        sandbox.post("settings", error_rate=1.0, error_code=28001005)
+        try:
+            return look(*arguments)  # type: ignore[arg-type]
+        finally:
+            sandbox.post("settings", error_rate=0.0, error_code=0)
 
-    monkeypatch.setattr(template, "_settle_add", after_an_outage)
+    op = OPERATIONS["add_template"]
+    proof = dataclasses.replace(op.proof, look=after_an_outage)  # type: ignore[type-var]
+    monkeypatch.setitem(OPERATIONS, "add_template", dataclasses.replace(op, proof=proof))
+    monkeypatch.setattr(template, "_look_at_templates", after_an_outage)
     run = operate(app, session, "add_template", drafted)
     assert run.state == RunState.UNKNOWN, run.message
     assert settle(app, session, run).state == RunState.SUCCEEDED

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.jobs import run_now
 from app.models import TemplateApp
 from app.operations import release
-from tests.conftest import Launch, SandboxServer, operate, refresh
+from tests.conftest import Launch, SandboxServer, operate, pass_time, refresh
 
 
 @pytest.fixture
@@ -33,7 +33,8 @@ def test_every_exchange_of_the_loop_fits_the_contract(
         release.sync(app, row.id)
         refresh(session)
         operate(app, session, "release", row)
-        sandbox.post("advance", seconds=11)
+        pass_time(app, sandbox, 11)
+        refresh(session)
     for name in ("rollback", "sync_app_info", "refresh_token", "recover_authorization", "sync_versions"):
         operate(app, session, name, row)
     operate(app, session, "sync_templates", launch.third_party_app)

@@ -1,0 +1,125 @@
+"""What waits while Douyin, a third-party app or an authorisation is in doubt, and what lets it go on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app import operations as core
+from app.errors import Held
+from app.models import (
+    AuthorizationState,
+    Credential,
+    Door,
+    InboundEvent,
+    InboundState,
+    MiniProgram,
+    OperationRun,
+    RunState,
+    ThirdPartyApp,
+)
+from app.models.base import utcnow
+from app.operations import credentials, inbound
+from app.operations.perform import perform
+from tests.conftest import COMPONENT, Launch, SandboxServer, refresh, try_again
+from tests.operations.test_inbound import arrive, done, state_of
+from tests.pushes import about, ticket
+
+S = InboundState
+
+
+def test_an_event_that_needs_douyin_waits_while_it_is_away_without_failing(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    arrive(app, about(launch.mini_program.appid, "PACKAGE_AUDIT", AuditResults=[{"hostName": "douyin", "status": 1}]))
+    sandbox.post("settings", outage="500")
+    for _ in range(inbound.MOST_ATTEMPTS + 1):
+        inbound.process_due(app)
+        refresh(session)
+        session.execute(update(InboundEvent).values(not_before=utcnow()))
+        session.commit()
+    event = session.scalars(select(InboundEvent)).one()
+    assert (event.state, event.attempts < 3) == (S.RECEIVED, True)
+    sandbox.post("settings", outage="off")
+    try_again(app)
+    inbound.process_due(app)
+    refresh(session)
+    assert session.scalars(select(InboundEvent)).one().state == S.DONE
+
+
+# A revocation holds its app from the acknowledgement on
+
+
+def held(session: Session, launch: Launch) -> bool:
+    refresh(session)
+    return session.get_one(MiniProgram, launch.mini_program.id).held_at is not None
+
+
+def test_from_the_acknowledgement_of_a_revocation_nothing_is_called(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    appid = launch.mini_program.appid
+    run = core.request(session, "sync_versions", launch.mini_program, actor=core.SYSTEM, door=Door.JOB)
+    before = len(sandbox.get("journal")["rows"])
+    assert arrive(app, about(appid, "UNAUTHORIZED", at=utcnow() + timedelta(seconds=2)))
+    perform(app, run.id)
+    refresh(session)
+    assert session.get_one(OperationRun, run.id).hold == f"mini_program:{launch.mini_program.id}"
+    with pytest.raises(Held):
+        credentials.keeper(app).get(credentials.authorizer_slot(session, launch.mini_program))
+    assert len(sandbox.get("journal")["rows"]) == before
+    sandbox.post("revoke", appid=appid)
+    inbound.process_due(app)
+    assert state_of(session, launch) == AuthorizationState.REVOKED
+    assert not held(session, launch)
+    assert session.get_one(OperationRun, run.id).state == RunState.FAILED
+
+
+def test_a_revocation_older_than_the_authorisation_holds_nothing(app: Flask, session: Session, launch: Launch) -> None:
+    assert arrive(app, about(launch.mini_program.appid, "UNAUTHORIZED", at=utcnow() - timedelta(minutes=5)))
+    assert not held(session, launch)
+
+
+def test_a_hold_that_is_not_confirmed_is_lifted_and_what_waited_goes_on(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    """Within a second of the authorisation nobody can say which came first: it is held, then read back."""
+    run = core.request(session, "sync_versions", launch.mini_program, actor=core.SYSTEM, door=Door.JOB)
+    at = session.get_one(MiniProgram, launch.mini_program.id).authorized_at
+    assert at is not None
+    assert arrive(app, about(launch.mini_program.appid, "UNAUTHORIZED", at=at.replace(microsecond=0)))
+    assert held(session, launch)
+    perform(app, run.id)
+    inbound.process_due(app)
+    assert not held(session, launch)
+    assert state_of(session, launch) == AuthorizationState.AUTHORIZED
+    perform(app, run.id)
+    refresh(session)
+    assert session.get_one(OperationRun, run.id).state == RunState.SUCCEEDED
+
+
+def test_the_first_ticket_after_a_dead_one_lets_everything_go_on(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    run = core.request(session, "sync_versions", launch.mini_program, actor=core.SYSTEM, door=Door.JOB)
+    session.execute(update(ThirdPartyApp).values(ticket_at=utcnow() - timedelta(hours=4)))
+    session.execute(update(Credential).values(expires_at=utcnow() - timedelta(hours=1)))
+    session.commit()
+    before = len(sandbox.get("journal")["rows"])
+    perform(app, run.id)
+    refresh(session)
+    waiting = session.get_one(OperationRun, run.id)
+    assert (waiting.state, waiting.attempts, waiting.hold) == (RunState.QUEUED, 0, f"app:{launch.third_party_app.id}")
+    try_again(app)
+    assert len(sandbox.get("journal")["rows"]) == before  # a dead ticket has no probe
+    living = sandbox.post("ticket", appid=COMPONENT["appid"])["tickets"][COMPONENT["appid"]]
+    assert done(app, session, ticket(living)).state == S.DONE
+    assert session.get_one(ThirdPartyApp, launch.third_party_app.id).held == ""
+    credentials.breaker(app).forget()
+    perform(app, run.id)
+    refresh(session)
+    assert session.get_one(OperationRun, run.id).state == RunState.SUCCEEDED
