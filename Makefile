@@ -37,15 +37,15 @@ demo: env ## console and sandbox with demo data on 127.0.0.1 (PORT, SANDBOX_PORT
 demo-passwords: env ## new passwords for the demo's accounts, printed once
 	@$(BIN)/python scripts/demo.py passwords
 
-test: env-dev ## the whole suite; with TEST_POSTGRESQL_URL, TEST_MYSQL_URL also on those servers
-	@BIN=$(BIN) sh scripts/test.sh
+test: env-dev ## the whole suite; with TEST_POSTGRESQL_URL, TEST_MYSQL_URL also on those servers; ARGS go to pytest
+	@BIN=$(BIN) sh scripts/test.sh $(ARGS)
 
 check: env-dev ## lint, format, types, import floors, docs up to date, migrations complete
 	@BIN=$(BIN) sh scripts/check.sh
 
-BENCHES = $(filter-out %_worker console_% __init__,$(basename $(notdir $(wildcard bench/*.py))))
+BENCHES = $(filter-out bare %_worker console_% __init__,$(basename $(notdir $(wildcard bench/*.py))))
 
-bench: env-dev ## every benchmark
+bench: env-dev ## every benchmark; `make bench-bare` apart, which wants root and an hour
 	@for name in $(BENCHES); do $(MAKE) --no-print-directory bench-$$name || exit 1; done
 
 bench-%: env-dev ## one benchmark, e.g. bench-kill

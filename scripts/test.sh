@@ -1,14 +1,20 @@
 #!/bin/sh
 # The whole suite on SQLite; then, where a server is given, everything but the browser again on it.
+# What the browser tests need is looked for by starting it and installed; without it they are skipped, and the summary
+# says so (REQUIRE_BROWSER=1 makes that a failure). Arguments go to pytest.
 set -eu
-browser() { command -v chromium || command -v chromium-browser || command -v google-chrome || true; }
-if [ -z "$(browser)" ]; then
+packages="chromium fonts-noto-cjk libatomic1" # the last is for the Node that Playwright brings
+missing=$("$BIN/python" scripts/browser.py 2>/dev/null) || {
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-noto-cjk; } >/dev/null 2>&1 || true
+    echo "正在安装浏览器测试所需的软件（installing what the browser tests need）：$packages ……"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages; } \
+      >/dev/null 2>&1 || true
   else
     "$BIN/python" -m playwright install chromium >/dev/null 2>&1 || true
   fi
-fi
+  missing=$("$BIN/python" scripts/browser.py 2>/dev/null) ||
+    echo "浏览器测试缺少条件（the browser tests lack something）：$missing。请以 root 运行一次（as root, once）：apt-get update && apt-get install -y --no-install-recommends $packages"
+}
 export DOUZHOU_ENV=/nonexistent
 failed=0
 "$BIN/python" -m pytest -n 2 --dist loadgroup -q "$@" || failed=$?

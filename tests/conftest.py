@@ -28,6 +28,7 @@ from flask_appbuilder import Model
 from flask_migrate import upgrade
 from sqlalchemy.orm import Session
 from werkzeug.serving import make_server
+from xdist.scheduler import LoadGroupScheduling
 
 from app import create_app, textindex
 from app import operations as core
@@ -50,6 +51,27 @@ COMPONENT = {
     "aes_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
 }
 PASSWORD = "correct horse 电池 staple"
+
+
+class OneBrowser(LoadGroupScheduling):
+    """All browser tests to one worker. xdist's own group mark has no effect: pytest 9.2 takes no suffix of a test's id."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "browser" if nodeid.startswith("tests/browser/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)  # not there with -p no:xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBrowser:
+    return OneBrowser(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line where the browser tests were skipped: a run without them must not look like a whole one."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "browser" in report.keywords]
+    if skipped:
+        reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
+        terminalreporter.section("browser")
+        terminalreporter.line(f"跳过了 {len(skipped)} 个浏览器测试（browser tests skipped）：{'；'.join(reasons)}")
 
 
 def free_port() -> int:

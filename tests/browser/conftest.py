@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from app import setup as setting_up
 from app.database import reading
@@ -26,35 +25,25 @@ from app.models import Merchant
 from app.operations import perform as runs
 from app.operations.transfer import queue
 from app.tenancy import PLATFORM, app_scope
+from scripts.browser import NoBrowserError, started
 from tests.browser import steps
 from tests.conftest import COMPONENT, PASSWORD, ROOT, SandboxServer, free_port, test_environment
 from tests.world import ALICE, build
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 READY_SECONDS = 60
 PATIENCE = 30_000  # milliseconds: a busy machine is slow, and a page that is right costs none of it
 expect.set_options(timeout=PATIENCE)
 
 
-def browser_path(playwright: Playwright) -> str | None:
-    """The system's Chromium, or the one that `playwright install` fetched."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    own = playwright.chromium.executable_path
-    return found or (own if own and Path(own).exists() else None)
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = browser_path(playwright)
-        if path is None:
-            missing = f"没有找到浏览器（no browser）：{'、'.join(NAMES)}，也没有 playwright install chromium 的"
-            if os.environ.get("REQUIRE_BROWSER") == "1":
-                pytest.fail(missing)
-            pytest.skip(missing)
-        shown = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield shown
-        shown.close()
+    try:
+        with started() as shown:
+            yield shown
+    except NoBrowserError as missing:
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
 
 
 class System:
@@ -254,7 +243,7 @@ def enter(app: Flask, live: str, open_page: Callable[..., Page]) -> Callable[...
         page.goto(f"{live}/login/")
         page.fill("input[name=username]", name)
         page.fill("input[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
+        steps.press(page, "Enter")
         page.wait_for_url(lambda url: "/login" not in url)
         return page
 

@@ -22,6 +22,17 @@ def log_in(page: Page, system: System, name: str = "boss", password: str = PASSW
     page.wait_for_url(lambda url: "/login" not in url)
 
 
+def press(page: Page, *keys: str) -> None:
+    """Keys on a page that has just come, as a person presses them: when it can be seen and has the focus.
+
+    A key pressed before the first paint may be dropped, and no later wait brings it back.
+    """
+    page.wait_for_load_state()
+    page.wait_for_function("document.hasFocus() && performance.getEntriesByType('paint').length > 0")
+    for key in keys:
+        page.keyboard.press(key)
+
+
 def pick(page: Page, name: str, text: str) -> None:
     """Choose a related row: type, wait for the answer, take it."""
     page.click(f"#{name}-ts-control")

@@ -34,7 +34,7 @@ def test_a_change_is_found_and_shown_before_and_after(page: Page, live: str) -> 
     page.locator(".chip", has_text="修改").click()
     expect(page.locator("tbody tr")).to_have_count(1)
     page.fill("input[name=q]", "爱丽丝")
-    page.keyboard.press("Enter")
+    steps.press(page, "Enter")
     page.wait_for_url("**q=*")
     page.locator("tbody td a").first.click()
     lines = {row.locator("td").nth(0).inner_text(): row for row in page.locator(".diff tbody tr").all()}

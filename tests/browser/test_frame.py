@@ -103,7 +103,7 @@ def test_a_keyboard_reaches_the_content_and_closes_menus(open_page: OpenPage, fu
     page = open_page()
     steps.log_in(page, furnished)
     page.goto(f"{furnished.url}/jobs/")
-    page.keyboard.press("Tab")
+    steps.press(page, "Tab")
     expect(page.locator(".skip-link")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("#content")).to_be_focused()

@@ -89,7 +89,7 @@ def test_what_opens_and_what_scripts_say_is_english_too(enter: Enter, live: str,
         look(name)
     page.goto(f"{live}/merchantview/list/")
     for name, key in (("palette", "Control+k"), ("keys", "?")):
-        page.keyboard.press(key)
+        steps.press(page, key)
         expect(page.locator("#palette" if name == "palette" else "#keys")).to_be_visible()
         look(name)
         page.keyboard.press("Escape")

@@ -120,8 +120,7 @@ def test_a_cell_is_edited_where_it_stands(page: Page, system: System) -> None:
 
 def test_the_keyboard_moves_ticks_and_looks(page: Page, system: System) -> None:
     opened(page, system, "?name=小店00&order=name")
-    for key in "jjx":
-        page.keyboard.press(key)
+    steps.press(page, *"jjx")
     expect(page.locator("[data-picked-count]")).to_have_text("1")
     page.keyboard.press("o")
     expect(page.locator("#drawer h1")).to_contain_text("小店002")
@@ -133,7 +132,7 @@ def test_the_keyboard_moves_ticks_and_looks(page: Page, system: System) -> None:
     page.keyboard.type("小店007")
     page.keyboard.press("Enter")
     expect(page.locator("tbody tr")).to_have_count(1)
-    page.keyboard.press("j")
+    steps.press(page, "j")
     expect(page.locator("tbody tr")).to_be_focused()
     page.keyboard.press("Enter")
     page.wait_for_url("**/merchantview/show/*")
@@ -171,7 +170,7 @@ def test_rows_are_put_in_order_by_hand(page: Page, system: System, how: str) -> 
     with page.expect_response(lambda answer: "/move/" in answer.url):
         if how == "keyboard":
             grip.focus()
-            page.keyboard.press("ArrowUp")
+            steps.press(page, "ArrowUp")
         else:
             grip.drag_to(page.locator("tbody tr").nth(1), target_position={"x": 200, "y": 4})
     page.reload()

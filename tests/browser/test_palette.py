@@ -14,6 +14,7 @@ from app import setup as setting_up
 from app.models import AuthorizationState, VersionEvent
 from app.models.base import utcnow
 from app.tenancy import PLATFORM, app_scope
+from tests.browser import steps
 from tests.conftest import PASSWORD, Actors
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -42,7 +43,7 @@ def desk(app: Flask, world: Actors, live: str, open_page: Callable[..., Page]) -
         page.goto(f"{live}/login/")
         page.fill("input[name=username]", "boss")
         page.fill("input[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
+        steps.press(page, "Enter")
         expect(page.locator("#palette")).to_be_attached()
         page.wait_for_load_state()  # its scripts have run
         return page
@@ -51,7 +52,7 @@ def desk(app: Flask, world: Actors, live: str, open_page: Callable[..., Page]) -
 
 
 def look_for(page: Page, text: str) -> None:
-    page.keyboard.press("Control+k")
+    steps.press(page, "Control+k")
     expect(page.locator("#palette")).to_be_visible()
     page.keyboard.type(text)
 
@@ -73,7 +74,7 @@ def test_what_was_opened_is_offered_again_until_the_log_out(desk: Callable[..., 
     page.wait_for_url("**/merchantview/show/*")
     page.goto(page.url.split("/merchantview")[0])
     page.wait_for_load_state()
-    page.keyboard.press("Control+k")
+    steps.press(page, "Control+k")
     expect(page.locator(CARDS).first).to_contain_text("鲍勃面馆")
     kept = json.loads(page.evaluate("localStorage.getItem('douzhou.recent')"))
     assert [sorted(item) for item in kept["items"]] == [["icon", "kind", "title", "url"]]
@@ -101,7 +102,7 @@ def test_a_page_that_was_looked_at_is_offered_first(desk: Callable[..., Page], w
     page = desk()
     page.goto(f"{live}/merchantview/show/{world.alice.id}")
     page.goto(f"{live}/merchantview/show/{world.bob.id}")
-    page.keyboard.press("Control+k")
+    steps.press(page, "Control+k")
     expect(page.locator(CARDS).first).to_contain_text("爱丽丝花店")  # not the page that one is on
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/merchantview/show/{world.alice.id}")
@@ -147,14 +148,14 @@ def test_a_name_full_of_markup_is_shown_as_text(desk: Callable[..., Page], world
 
 def test_single_keys_lead_somewhere_but_not_while_one_types(desk: Callable[..., Page]) -> None:
     page = desk()
-    page.keyboard.press("?")
+    steps.press(page, "?")
     expect(page.locator("#keys")).to_be_visible()
     expect(page.locator("#keys [data-go]")).to_contain_text("商户列表")
     page.keyboard.press("Escape")
     page.keyboard.press("g")
     page.keyboard.press("m")
     page.wait_for_url("**/merchantview/list/**")
-    page.keyboard.press("/")
+    steps.press(page, "/")
     page.keyboard.type("gp?n")
     assert page.evaluate("document.activeElement.value") == "gp?n"
     expect(page.locator("#keys")).to_be_hidden()

@@ -33,7 +33,7 @@ def test_a_tab_is_read_when_it_is_opened_and_stays_after_a_reload(page: Page, sy
 def test_the_arrows_go_from_tab_to_tab(page: Page, system: System, shop: int) -> None:
     page.goto(f"{system.url}/merchantview/show/{shop}")
     page.focus("[data-tab=overview]")
-    page.keyboard.press("ArrowRight")
+    steps.press(page, "ArrowRight")
     page.keyboard.press("Enter")
     expect(page.locator("[data-tab=apps]")).to_have_attribute("aria-current", "page")
     expect(page.locator("[data-tab-panel=apps]")).to_contain_text("还没有小程序")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from scripts.tracked import tracked, walked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMANDS = (
@@ -23,13 +26,6 @@ COMMANDS = (
     "help",
 )
 TEXT = {".py", ".md", ".toml", ".sh", ".html", ".js", ".css", ".lock", ".ini", ".mako", ""}
-
-
-def tracked() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
-    return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
 
 
 def sources(*folders: str) -> list[Path]:
@@ -67,6 +63,18 @@ def test_no_registry_and_no_machine_is_named() -> None:
         if path.suffix in TEXT and banned.search(path.read_text(errors="ignore"))
     ]
     assert found == []
+
+
+def test_the_files_are_found_without_git_too(tmp_path: Path) -> None:
+    assert sorted(set(tracked()) - set(walked())) == []
+    copy = tmp_path / "another/copy"
+    kept = [".gitignore", "app/own.py", "own.md"]
+    for name in (*kept, ".env", "var/demo.db", "app/__pycache__/own.pyc", ".venv/lib/own.py"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((ROOT / ".gitignore").read_bytes())
+    if shutil.which("git"):  # in the repository of somebody else, git would list nothing of ours
+        subprocess.run(["git", "init", "-q", str(copy.parent)], check=True)
+    assert [path.relative_to(copy).as_posix() for path in tracked(copy)] == kept
 
 
 def test_files_and_functions_keep_their_size() -> None:
