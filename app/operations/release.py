@@ -24,6 +24,7 @@ from app.douyin.development import (
     UploadCode,
     VersionsReply,
 )
+from app.douyin.errors import misfit
 from app.errors import DouyinError, NoAnswer, Refused, TooSoon
 from app.models import AuthorizationState, MiniProgram, RunState, Template, Version, VersionState
 from app.models.base import utcnow
@@ -204,14 +205,14 @@ def _submittable(rows: Mapping[str, Version], app: MiniProgram, wanted: str) -> 
 def _choose_hosts(work: Work, params: AuditParams) -> tuple[str, ...]:
     hosts = work.douyin.send(GetAuditHosts())
     allowed, live = hosts.host_names, hosts.released_host_names
+    if not allowed:
+        raise misfit("没有可审核的宿主端", "")
     chosen = tuple(params.hosts) or tuple(name for name in allowed if name == "douyin" or name in live) or allowed[:1]
     if unknown := [name for name in chosen if name not in allowed]:
         raise Refused(f"宿主端 {'、'.join(unknown)} 不可选；可选：{'、'.join(allowed) or '无'}", field="hosts")
     dropped = [name for name in live if name not in chosen]
     if dropped and not params.allow_drop:
         raise Refused(f"未选的 {'、'.join(dropped)} 已上线，提审后会下线：请一并选上，或勾选允许下线", field="hosts")
-    if not chosen:
-        raise Refused("抖音没有给出可审核的宿主端", field="hosts")
     return chosen
 
 
@@ -413,7 +414,7 @@ def rollback(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str
 def sync_versions(app: MiniProgram, work: Work, params: Any) -> Mapping[str, Any]:
     """获取小程序版本列表信息: bring our rows in line with Douyin's stages."""
     reconciler = Reconciler(work.session, app, work.run)
-    return {"changes": reconciler.apply(work.douyin.send(GetVersions()))}
+    return {"changes": reconciler.apply(reconciler.believe(work.douyin.send(GetVersions())))}
 
 
 def sync(flask_app: Flask, mini_program_id: int) -> str:
@@ -438,7 +439,7 @@ def sync(flask_app: Flask, mini_program_id: int) -> str:
         douyin = credentials.bind(session, app)
         session.commit()
         try:
-            changes = reconciler.apply(douyin.send(GetVersions()))
+            changes = reconciler.apply(reconciler.believe(douyin.send(GetVersions())))
             session.commit()
         except StaleDataError:
             session.rollback()

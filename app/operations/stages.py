@@ -30,7 +30,7 @@ class Found:
 def look(app: MiniProgram, work: Work, _params: Any) -> Sight:
     """获取小程序版本列表信息, as facts and as found."""
     reconciler = Reconciler(work.session, app, work.run)
-    reply = work.douyin.send(GetVersions())
+    reply = reconciler.believe(work.douyin.send(GetVersions()))
     return Sight(facts_of(reply), Found(reconciler, reply))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.database import insert_missing
 from app.douyin import template as douyin_template
+from app.douyin.errors import misfit
 from app.douyin.template import AddTemplate, DeleteTemplate, ListTemplateApps, ListTemplates
 from app.errors import Held, NoAnswer
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
@@ -30,7 +31,17 @@ def _store(session: Session, owner_id: int, apps: Any, templates: Any) -> None:
     _store_templates(session, owner_id, templates)
 
 
+def _believe(session: Session, model: type[Any], owner_id: int, found: Sequence[Any]) -> None:
+    """An answer of nothing, where there were several, is no news of their end. Raises DouyinError of kind ANSWER."""
+    if found:
+        return
+    there = select(func.count()).select_from(model).where(model.third_party_app_id == owner_id, model.gone.is_(False))
+    if (session.scalar(there) or 0) > 1:
+        raise misfit("列表为空", "")
+
+
 def _store_apps(session: Session, owner_id: int, found: tuple[douyin_template.TemplateApp, ...]) -> None:
+    _believe(session, TemplateApp, owner_id, found)
     known = {row.appid: row for row in session.scalars(select(TemplateApp).filter_by(third_party_app_id=owner_id))}
     for item in found:
         values = {
@@ -48,6 +59,7 @@ def _store_apps(session: Session, owner_id: int, found: tuple[douyin_template.Te
 
 
 def _store_templates(session: Session, owner_id: int, found: tuple[douyin_template.Template, ...]) -> None:
+    _believe(session, Template, owner_id, found)
     known = {row.template_id: row for row in session.scalars(select(Template).filter_by(third_party_app_id=owner_id))}
     for item in found:
         values = {
@@ -109,6 +121,7 @@ def find(work: Work, third_party_app_id: int, template_id: str) -> Template | No
 
 def _look_at_templates(row: TemplateApp | Template, work: Work, _params: NoParams) -> Sight:
     found = work.douyin.send(ListTemplates()).template_list
+    _believe(work.session, Template, row.third_party_app_id, found)
     return Sight({"templates": {str(item.template_id): item.user_version for item in found}}, found)
 
 

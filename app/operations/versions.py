@@ -13,6 +13,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.database import insert_missing
 from app.douyin.development import AuditStatus, AuditVersion, CurrentVersion, LatestVersion, VersionsReply
+from app.douyin.errors import misfit
 from app.models import MiniProgram, OperationRun, Version, VersionEvent, VersionState
 from app.models.base import utcnow
 from app.models.version import VERSION_WORDS
@@ -126,6 +127,16 @@ class Reconciler:
         self.rows = versions_of(session, app)
         self.changes: list[str] = []
 
+    def believe(self, reply: VersionsReply) -> VersionsReply:
+        """The reply, unless it is empty for an app that has versions: an answer of nothing is no news of their end.
+
+        Raises DouyinError of kind ANSWER.
+        """
+        known = self.app.live_version or self.app.audit_version or self.app.uploaded_version
+        if known and reply.latest is None and reply.audit is None and reply.current is None:
+            raise misfit("版本列表为空", "")
+        return reply
+
     def apply(self, reply: VersionsReply) -> str:
         """Bring rows and the mini-program's stage columns in line; a sentence saying what changed."""
         if reply.current is not None:
@@ -201,7 +212,7 @@ class Reconciler:
 
     def _current(self, stage: CurrentVersion) -> None:
         row = self._row(stage.version, stage.summary, stage.ctime)
-        row.taken_down = bool(stage.has_down)
+        row.taken_down, row.ever_submitted = bool(stage.has_down), True
         if row.state == VersionState.RELEASED:
             return
         went_back = self.app.rollback_requested_at is not None and self.app.live_version != stage.version

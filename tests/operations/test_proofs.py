@@ -8,13 +8,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import requests
+import responses
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.models import AuthorizationState, Credential, OperationRun, RunState, Template, TemplateApp, VersionState
+from app.errors import DouyinError
+from app.models import (
+    AuthorizationState,
+    Credential,
+    OperationRun,
+    RunState,
+    Template,
+    TemplateApp,
+    Version,
+    VersionState,
+)
 from app.models.base import utcnow
-from app.operations import OPERATIONS, credentials, release, stages
+from app.operations import OPERATIONS, credentials, release, stages, template
 from app.operations.perform import perform
 from app.operations.proof import ALREADY, Kept, Verdict
 from tests.conftest import Launch, SandboxServer, change, operate, refresh
@@ -222,8 +234,6 @@ def test_a_goal_that_stood_before_is_nobodys_doing(loop: Loop) -> None:
 
 def other(loop: Loop, path: str, token: str) -> None:
     """A call that somebody else makes."""
-    import requests
-
     answer = requests.post(f"{loop.sandbox.url}{path}", json={}, headers={"access-token": token}, timeout=5)
     assert answer.json()["err_no"] == 0, answer.text
 
@@ -246,8 +256,6 @@ def test_a_refusal_after_a_lost_call_finds_what_the_lost_call_did(loop: Loop) ->
     run = loop.do("submit_audit")
     assert again(loop, run).state == RunState.QUEUED
     token = credentials.keeper(loop.app).get(credentials.authorizer_slot(loop.session, loop.row))
-    import requests
-
     body = {"host_names": ["douyin"]}
     url = f"{loop.sandbox.url}/api/apps/v2/package_version/audit/"
     assert requests.post(url, json=body, headers={"access-token": token}, timeout=5).json()["err_no"] == 0
@@ -381,10 +389,30 @@ def test_another_audit_in_its_place_is_nobodys_to_withdraw() -> None:
     assert not stages.is_withdrawn(now(audit=stage(status=3, ctime=6)), kept().wanted)
 
 
-def test_two_new_templates_are_asked_about(session: Session, third_party_app: Any) -> None:
-    from app.operations import template
+def test_an_empty_answer_is_no_news_of_an_end(loop: Loop) -> None:
+    """Data of nothing with the code of success: read as it stands it would retire every version and template."""
+    second_approved(loop)
+    template.sync(loop.app, loop.launch.third_party_app.id)
+    refresh(loop.session)
+    before = [(row.number, row.state) for row in loop.session.scalars(select(Version).order_by(Version.id))]
+    kept = set(loop.session.scalars(select(Template.template_id).where(Template.gone.is_(False))))
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as http:
+        http.add_passthru(f"{loop.sandbox.url}/_sandbox")
+        for path in ("apps/v1/package_version/versions/", "tpapp/v2/template/get_tpl_list/"):
+            http.add("GET", f"{loop.sandbox.url}/api/{path}", json={"err_no": 0, "data": {}})
+        http.add_passthru(loop.sandbox.url + "/api/tpapp/v2/template/get_tpl_app_list")
+        assert loop.do("release").state == RunState.QUEUED
+        with pytest.raises(DouyinError, match="接口约定"):
+            release.sync(loop.app, loop.row.id)
+        with pytest.raises(DouyinError, match="接口约定"):
+            template.sync(loop.app, loop.launch.third_party_app.id)
+    refresh(loop.session)
+    assert [(row.number, row.state) for row in loop.session.scalars(select(Version).order_by(Version.id))] == before
+    assert set(loop.session.scalars(select(Template.template_id).where(Template.gone.is_(False)))) == kept
+    assert loop.row.live_version == "1.0.0"
 
+
+def test_two_new_templates_are_asked_about() -> None:
     held = Kept({"templates": {"1": "1.0.0"}}, {"version": "1.0.0"}, utcnow(), 1)
     assert template._added(held, {"templates": {"1": "1.0.0", "2": "1.0.0", "3": "1.0.0"}}).verdict is Verdict.ASK
     assert template._added(held, {"templates": {"1": "1.0.0", "2": "2.0.0"}}).verdict is Verdict.NOT_DONE
-    session.execute(update(Template).values(gone=False))
