@@ -16,7 +16,7 @@ from app.i18n import say
 from app.models import ThirdPartyApp
 from app.models.audit import record
 from app.models.base import utcnow
-from app.operations import fleet, selftest, thirdparty
+from app.operations import fleet, holds, selftest, thirdparty
 from app.operations.connection import application
 from app.operations.fleet import TICKET_ALARM, TICKET_WARN
 from app.secrets import SealBroken
@@ -147,6 +147,8 @@ class ThirdPartyAppView(OperationActions, PlatformView):
     def pre_update(self, item: ThirdPartyApp) -> None:
         if inspect(item).attrs.appid.history.deleted:
             thirdparty.rename(db.session(), item)
+        if item.held == holds.APP:
+            item.probe_at = utcnow()  # what was refused may be mended by this: it is tried at once
 
     def pre_delete(self, item: ThirdPartyApp) -> None:
         thirdparty.release(db.session(), item)
