@@ -1,7 +1,7 @@
 """The dispatcher: finds operation runs that are due and works them with a pool of threads in this process.
 
-A third-party app begins with one run at a time and widens (1, 2, 4 ...): a fault that stood at the start of a batch is
-met by one run, not by as many as there are threads.
+A batch begins with one run at a time and widens (1, 2, 4 ...), and so do a third-party app's single runs: a fault that
+stood at the start is met by one run, not by as many as there are threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database import reading
 from app.models.base import utcnow
 from app.operations import credentials, holds, vitals
-from app.operations.perform import due, perform
+from app.operations.perform import Due, due, perform
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
@@ -27,30 +27,29 @@ IDLE_SECONDS = 1.0
 BUSY_SECONDS = 0.2  # between two looks into the queue while runs are in hand
 A_LOOK = 64  # runs found by one look, handed out as threads get free
 COLD_SECONDS = 10.0  # after that without a run, a third-party app begins with one again
+Of = tuple[int | None, str | None]  # third-party app, batch
 FIRST_BEAT = timedelta(seconds=3)  # after its start: a process that dies at once was never at work
 
 
 class Widths:
-    """How many runs of each third-party app may be in hand at once."""
+    """How many runs of each third-party app and batch may be in hand at once."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._wide: dict[int | None, int] = {}
-        self._used: dict[int | None, float] = {}
+        self._wide: dict[Of, int] = {}
+        self._used: dict[Of, float] = {}
 
-    def of(self, owner_id: int | None) -> int:
-        if time.monotonic() - self._used.get(owner_id, 0.0) > COLD_SECONDS:
-            self._wide[owner_id] = 1
-        return self._wide.get(owner_id, 1)
+    def of(self, key: Of) -> int:
+        return self._wide.get(key, 1)
 
-    def begun(self, owner_id: int | None) -> None:
-        self.of(owner_id)
-        self._used[owner_id] = time.monotonic()
-
-    def ended(self, owner_id: int | None, *, held: bool) -> None:
-        """A run is over: wider, or back to one where the third-party app is held."""
-        self._used[owner_id] = time.monotonic()
-        self._wide[owner_id] = 1 if held else min(self._most, 2 * self._wide.get(owner_id, 1))
+    def ended(self, key: Of, *, held: bool) -> None:
+        """A run is over: wider; where its third-party app is held, all of it back to one."""
+        now = time.monotonic()
+        self._used[key] = now
+        self._wide[key] = min(self._most, 2 * self.of(key))
+        for other, used in list(self._used.items()):
+            if now - used > COLD_SECONDS or (held and other[0] == key[0]):
+                del self._used[other], self._wide[other]
 
 
 class Dispatcher:
@@ -63,8 +62,8 @@ class Dispatcher:
         self.pool = ThreadPoolExecutor(self.size, thread_name_prefix="operation")
         self.woken = threading.Event()
         self.stopping = threading.Event()
-        self.in_hand: dict[int, int | None] = {}
-        self.ready: deque[tuple[int, int | None]] = deque()
+        self.in_hand: dict[int, Of] = {}
+        self.ready: deque[Due] = deque()
         self.widths = Widths(self.size)
         self.guard = threading.Lock()
         self.news = True  # something was queued since the last look
@@ -129,7 +128,7 @@ class Dispatcher:
             with app_scope(self.app, PLATFORM) as session:
                 holds.nominate(session)
         with self.guard:
-            self.ready.extend(item for item in found if item[0] not in self.in_hand)
+            self.ready.extend(item for item in found if item.id not in self.in_hand)
         self._hand_out()
 
     def _hand_out(self) -> None:
@@ -142,22 +141,22 @@ class Dispatcher:
             for _ in range(len(self.ready)):
                 if len(self.in_hand) >= most:
                     break
-                run_id, owner_id = self.ready.popleft()
-                if used[owner_id] >= self.widths.of(owner_id):
-                    self.ready.append((run_id, owner_id))
+                item = self.ready.popleft()
+                key = (item.third_party_app_id, item.batch_id)
+                if used[key] >= self.widths.of(key):
+                    self.ready.append(item)
                     continue
-                self.in_hand[run_id] = owner_id
-                used[owner_id] += 1
-                self.widths.begun(owner_id)
-                begun.append((run_id, owner_id))
-        for run_id, owner_id in begun:
-            self.pool.submit(self._work, run_id, owner_id)
+                self.in_hand[item.id] = key
+                used[key] += 1
+                begun.append(item)
+        for item in begun:
+            self.pool.submit(self._work, item.id, (item.third_party_app_id, item.batch_id))
 
-    def _work(self, run_id: int, owner_id: int | None) -> None:
+    def _work(self, run_id: int, key: Of) -> None:
         held = False
         try:
             perform(self.app, run_id)
-            held = self.breaker.holds_app(owner_id)
+            held = self.breaker.holds_app(key[0])
         except SQLAlchemyError as fault:  # not written: the lease ends and the run is read back
             log.warning("run_not_written", run=run_id, fault=type(fault).__name__)
         except Exception:  # noqa: BLE001  (the pool would swallow it silently)
@@ -165,7 +164,7 @@ class Dispatcher:
         finally:
             with self.guard:
                 self.in_hand.pop(run_id, None)
-                self.widths.ended(owner_id, held=held)
+                self.widths.ended(key, held=held)
                 if held:
-                    self.ready = deque(item for item in self.ready if item[1] != owner_id)
+                    self.ready = deque(item for item in self.ready if item.third_party_app_id != key[0])
             self.woken.set()

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from flask import Flask
@@ -68,14 +68,22 @@ class LeasedDouyin:
         return reply
 
 
-def due(session: Session, limit: int) -> list[tuple[int, int | None]]:
-    """Runs that can be worked on, oldest first, with their third-party apps: queued with a free lock, unknown after
+class Due(NamedTuple):
+    """A run that can be worked on, and what it is one of."""
+
+    id: int
+    third_party_app_id: int | None
+    batch_id: str | None
+
+
+def due(session: Session, limit: int) -> list[Due]:
+    """Runs that can be worked on, oldest first: queued with a free lock, unknown after
     their grace, orphaned; none whose third-party app is held, and while Douyin is away those only that call nobody."""
     now = utcnow()
     other = aliased(OperationRun)
     free = ~exists(select(other.id).where(other.lock == OperationRun.lock_key))
     statement = (
-        select(OperationRun.id, OperationRun.third_party_app_id)
+        select(OperationRun.id, OperationRun.third_party_app_id, OperationRun.batch_id)
         .where(
             or_(
                 and_(OperationRun.state == RunState.QUEUED, OperationRun.not_before <= now, free),
@@ -87,7 +95,7 @@ def due(session: Session, limit: int) -> list[tuple[int, int | None]]:
         .order_by(OperationRun.id)
         .limit(limit)
     )
-    return [(run_id, owner_id) for run_id, owner_id in session.execute(statement)]
+    return [Due(*row) for row in session.execute(statement)]
 
 
 def _not_held(session: Session) -> list[Any]:

@@ -214,11 +214,11 @@ def test_while_douyin_is_away_nothing_is_due_but_what_calls_nobody(
     refresh(session)
     run = session.get_one(OperationRun, waiting.id)
     assert (run.state, run.attempts <= 1) == (RunState.QUEUED, True)
-    assert [run_id for run_id, _ in due(session, 10)] == [local.id]
+    assert [run.id for run in due(session, 10)] == [local.id]
     weather.post("settings", outage="off")
     try_again(app)
     refresh(session)
-    assert [run_id for run_id, _ in due(session, 10)] == [waiting.id, local.id]
+    assert [run.id for run in due(session, 10)] == [waiting.id, local.id]
 
 
 def test_a_read_back_waits_too_and_ends_its_waiting_with_the_outage(
@@ -278,17 +278,17 @@ def test_a_retired_call_fails_that_operation_alone(
 # The batch: one call first
 
 
-def test_a_third_party_app_begins_with_one_run_and_widens() -> None:
+def test_a_batch_begins_with_one_run_and_widens() -> None:
     widths = Widths(16)
     seen = []
     for _ in range(6):
-        widths.begun(1)
-        seen.append(widths.of(1))
-        widths.ended(1, held=False)
+        seen.append(widths.of((1, "a")))
+        widths.ended((1, "a"), held=False)
     assert seen == [1, 2, 4, 8, 16, 16]
-    widths.ended(1, held=True)
-    assert widths.of(1) == 1
-    assert widths.of(2) == 1
+    assert widths.of((1, "b")) == 1  # another batch begins for itself
+    widths.ended((2, None), held=False)
+    widths.ended((1, "b"), held=True)
+    assert [widths.of(key) for key in ((1, "a"), (1, "b"), (2, None))] == [1, 1, 2]
 
 
 @pytest.mark.slow
