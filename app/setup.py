@@ -108,10 +108,10 @@ def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", 
 def add_third_party_app(session: Session, appid: str, name: str, secrets: Mapping[str, Any]) -> ThirdPartyApp:
     """Add a third-party app, or renew its secrets. Commits. Refused when one is missing or malformed."""
     appid, given = thirdparty.checked("appid", appid), thirdparty.checked_secrets(secrets)
-    row, _ = insert_missing(session, ThirdPartyApp, {"appid": appid}, name=name or appid)
-    row.secret, row.token, row.aes_key = given["secret"], given["token"], given["aes_key"]
-    if name:
-        row.name = name
+    row, made = insert_missing(session, ThirdPartyApp, {"appid": appid}, name=name or appid, **given)
+    if not made:
+        row.secret, row.token, row.aes_key = given["secret"], given["token"], given["aes_key"]
+        row.name = name or row.name
     session.commit()
     return row
 

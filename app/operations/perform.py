@@ -265,7 +265,9 @@ class _Attempt:
             settled = self._settled(op, row, params, work)
         except Held as held:
             settled = Settlement(Verdict.WAIT, held.message)
-        if settled.verdict in {Verdict.DONE, Verdict.ALREADY} or (earlier and settled.verdict is Verdict.WAIT):
+        if settled.verdict in {Verdict.DONE, Verdict.ALREADY} or (
+            earlier and settled.verdict in {Verdict.WAIT, Verdict.ASK}
+        ):
             return settled
         return None
 
@@ -294,6 +296,8 @@ class _Attempt:
                 raise Held(error.message, hold=holds.of_app(self.run.third_party_app_id)) from None
             if error.kind == ErrorKind.AUTHORIZATION:
                 raise Refused(f"核实结果时授权已失效：{error.advice or error.message}") from None
+            if error.retry_after is None and error.kind in _FOR_PEOPLE:
+                return Settlement(Verdict.ASK, f"无法核实结果：{error.message}")
             return Settlement(Verdict.WAIT, error.message, wait=error.retry_after or 60.0)
         except Held:
             self.session.rollback()
@@ -382,6 +386,8 @@ class _Attempt:
         self.session.expire(self.run)
 
 
+# A look that is refused so can only be made again once a person has done something.
+_FOR_PEOPLE = frozenset({ErrorKind.CAPABILITY, ErrorKind.BANNED, ErrorKind.RETIRED, ErrorKind.FAULT, ErrorKind.PERSON})
 # Refusals after which it may stand nevertheless: an earlier call of the run, or somebody else, was there before. To
 # delete what is gone is an error of the parameters.
 _MAY_BE_SO = {

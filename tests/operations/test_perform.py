@@ -43,7 +43,7 @@ class Wire:
     """What Douyin answers next: to looks, the last one for ever; to changes, one each."""
 
     def __init__(self, http: responses.RequestsMock, url: str) -> None:
-        self.looks: list[Answer] = [live("1")]
+        self.looks: list[Answer] = [live("1.0.0")]
         self.changes: list[Answer] = [{"err_no": 0}]
         self.looked = self.changed = 0
         root = f"{url}/api/apps/v1/package_version"
@@ -76,12 +76,14 @@ def _look(_row: MiniProgram, work: Work, _params: Any) -> Sight:
 
 
 def go_live(_row: MiniProgram, work: Work, _params: Any) -> Mapping[str, Any]:
-    work.intend(work.look(), version="2")
+    work.intend(work.look(), version="2.0.0")
     work.douyin.send(ReleaseVersion())
     return {"done": True}
 
 
-PROOF = goal(_look, stands=lambda facts, wanted: facts["live"] == wanted["version"], take=lambda *_: {"version": "2"})
+PROOF = goal(
+    _look, stands=lambda facts, wanted: facts["live"] == wanted["version"], take=lambda *_: {"version": "2.0.0"}
+)
 
 
 class Bench:
@@ -146,29 +148,29 @@ def bench(app: Flask, session: Session, launch: Launch, sandbox: SandboxServer, 
 @pytest.mark.parametrize(
     ("answer", "then", "state", "err_no", "evidence"),
     [
-        ({"err_no": 0}, "1", S, None, True),
-        (no(40001), "1", F, 40001, True),  # a wrong parameter: nothing more to do
-        (no(11402), "1", F, 11402, True),  # a wrong state, and the goal does not stand
-        (no(11402), "2", S, None, True),  # the goal stands now and did not before
-        (no(11401), "1", F, 11401, True),
-        (no(10107), "1", F, 10107, True),  # banned
-        (no(28001018), "1", F, 28001018, True),  # without the permission
-        (no(28001056), "1", F, 28001056, True),  # the call was retired: this operation alone
-        (no(28003018), "1", Q, 28003018, False),  # too often: later
-        (no(11400), "1", Q, 11400, False),  # Douyin's own fault: later
-        (no(28003017), "1", F, 28003017, True),  # the quota is used up
-        (no(40006), "1", Q, 40006, False),  # our address: the whole third-party app waits
-        (no(777), "1", F, 777, True),  # a code that nobody knows
-        (SILENCE, "1", U, None, True),
-        (502, "1", U, None, True),
-        ({"nothing": 1}, "1", U, None, True),  # no envelope: it may have had its effect
-        (REFUSED_CONNECTION, "1", Q, None, False),  # it never left
+        ({"err_no": 0}, "1.0.0", S, None, True),
+        (no(40001), "1.0.0", F, 40001, True),  # a wrong parameter: nothing more to do
+        (no(11402), "1.0.0", F, 11402, True),  # a wrong state, and the goal does not stand
+        (no(11402), "2.0.0", S, None, True),  # the goal stands now and did not before
+        (no(11401), "1.0.0", F, 11401, True),
+        (no(10107), "1.0.0", F, 10107, True),  # banned
+        (no(28001018), "1.0.0", F, 28001018, True),  # without the permission
+        (no(28001056), "1.0.0", F, 28001056, True),  # the call was retired: this operation alone
+        (no(28003018), "1.0.0", Q, 28003018, False),  # too often: later
+        (no(11400), "1.0.0", Q, 11400, False),  # Douyin's own fault: later
+        (no(28003017), "1.0.0", F, 28003017, True),  # the quota is used up
+        (no(40006), "1.0.0", Q, 40006, False),  # our address: the whole third-party app waits
+        (no(777), "1.0.0", F, 777, True),  # a code that nobody knows
+        (SILENCE, "1.0.0", U, None, True),
+        (502, "1.0.0", U, None, True),
+        ({"nothing": 1}, "1.0.0", U, None, True),  # no envelope: it may have had its effect
+        (REFUSED_CONNECTION, "1.0.0", Q, None, False),  # it never left
     ],
 )
 def test_what_an_answer_makes_of_a_run(
     bench: Bench, answer: Answer, then: str, state: RunState, err_no: int | None, evidence: bool
 ) -> None:
-    bench.wire.changes, bench.wire.looks = [answer], [live("1"), live(then)]
+    bench.wire.changes, bench.wire.looks = [answer], [live("1.0.0"), live(then)]
     run = bench.go()
     assert (run.state, run.err_no) == (state, err_no), run.message
     assert (run.evidence is not None) is evidence
@@ -178,7 +180,7 @@ def test_what_an_answer_makes_of_a_run(
 
 @pytest.mark.parametrize(
     ("shown", "state", "changed"),
-    [("2", S, 1), ("1", Q, 1), (SILENCE, U, 1), (no(28001005), U, 1), (no(28001018), F, 1)],
+    [("2.0.0", S, 1), ("1.0.0", Q, 1), (SILENCE, U, 1), (no(28001005), U, 1), (no(40022), F, 1), (no(28001018), U, 1)],
 )
 def test_what_a_look_makes_of_a_run_that_got_no_answer(
     bench: Bench, shown: Answer, state: RunState, changed: int
@@ -202,7 +204,7 @@ def test_a_late_effect_is_found_before_it_is_sent_again(bench: Bench) -> None:
     bench.wire.changes = [SILENCE]
     bench.go()
     assert bench.again().state == Q
-    bench.wire.looks = [live("2")]
+    bench.wire.looks = [live("2.0.0")]
     assert bench.again().state == S
     assert bench.wire.changed == 1
 
@@ -213,15 +215,15 @@ def test_a_look_that_fails_after_the_change_was_accepted_never_sends_it_twice(be
         return _look(row, work, params).facts
 
     bench.ask(register(with_a_look_afterwards))
-    bench.wire.looks = [live("1"), no(28001005)]
+    bench.wire.looks = [live("1.0.0"), no(28001005)]
     assert bench.go().state == U
-    bench.wire.looks = [live("2")]
+    bench.wire.looks = [live("2.0.0")]
     assert bench.again().state == S
     assert bench.wire.changed == 1
 
 
 def test_a_goal_that_stands_is_not_sent_for(bench: Bench) -> None:
-    bench.wire.looks = [live("2")]
+    bench.wire.looks = [live("2.0.0")]
     run = bench.go()
     assert (run.state, run.result.get("already"), bench.wire.changed) == (S, True, 0)
 
@@ -254,7 +256,7 @@ def test_a_change_without_an_intent_is_not_sent(bench: Bench, register: Register
 def test_rows_changed_before_the_call_are_a_fault_of_ours(bench: Bench, register: Register) -> None:
     def hasty(row: Any, work: Work, _params: Any) -> Mapping[str, Any]:
         sight = work.look()
-        work.intend(sight, version="2")
+        work.intend(sight, version="2.0.0")
         row.name = "改了"
         work.douyin.send(ReleaseVersion())
         return {}
@@ -317,7 +319,7 @@ def test_a_row_that_changed_before_the_call_begins_anew(bench: Bench, register: 
         sight = work.look()
         meddle(bench)
         row.remarks = "我们改的"
-        work.intend(sight, version="2")
+        work.intend(sight, version="2.0.0")
         return {}
 
     bench.ask(register(touching))
@@ -335,7 +337,7 @@ def test_a_row_that_changed_after_the_call_is_read_back_at_once(bench: Bench, re
     bench.ask(register(touching))
     run = bench.go()
     assert (run.state, run.not_before <= utcnow()) == (U, True)
-    bench.wire.looks = [live("2")]
+    bench.wire.looks = [live("2.0.0")]
     assert bench.go().state == S
     assert bench.wire.changed == 1
 
@@ -373,7 +375,7 @@ def test_a_run_whose_row_is_gone_fails(bench: Bench) -> None:
 
 def test_faults_of_the_third_party_app_use_up_no_attempt(bench: Bench) -> None:
     for _ in range(MAX_ATTEMPTS + 1):
-        bench.wire.changes, bench.wire.looks = [no(40006)], [live("1")]
+        bench.wire.changes, bench.wire.looks = [no(40006)], [live("1.0.0")]
         run = bench.again()
         assert (run.state, run.attempts, run.hold) == (Q, 0, f"app:{bench.launch.third_party_app.id}")
         with app_scope(bench.app, PLATFORM) as session:
