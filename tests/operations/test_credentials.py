@@ -30,7 +30,6 @@ from app.models import (
 )
 from app.models.base import utcnow
 from app.operations import credentials, exchange, onboarding
-from app.operations.pace import SharedPace
 from app.operations.tokens import Slot
 from app.tenancy import PLATFORM, app_scope
 from tests.conftest import PASSWORD, Launch, SandboxServer, change, fresh_ticket, refresh, try_again
@@ -486,8 +485,3 @@ def test_an_address_that_douyin_does_not_know_is_told_to_the_administrator_once(
     refresh(session)
     told = session.scalars(select(Notification).where(Notification.kind == "call_refused")).all()
     assert ["获取小程序基本信息V2" in row.title for row in told] == [True]
-
-
-def take(pace: SharedPace, count: int) -> None:
-    for _ in range(count):
-        pace.take()

@@ -16,6 +16,11 @@ from app.operations.pace import SharedPace
 from app.tenancy import PLATFORM, app_scope
 
 
+def take(pace: SharedPace, count: int) -> None:
+    for _ in range(count):
+        pace.take()
+
+
 def test_too_fast_halves_the_pace_of_every_process_once_for_all_that_were_under_way(app: Flask) -> None:
     first, second = SharedPace(app, 40.0), SharedPace(app, 40.0)
     with ThreadPoolExecutor(4) as pool:
