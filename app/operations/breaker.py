@@ -132,7 +132,7 @@ class Breaker:
             if not whole:
                 return  # the call itself is the trial
             if self._probe(Host(row.name)):
-                self._closing(row.name)
+                self._back(row.name)
                 return
             self._stay_open(row.name)
         raise Held(holds.circuit_sentence(row.name), hold=holds.of_circuit(row.name))
@@ -215,7 +215,7 @@ class Breaker:
             for row in list(self._rows.values()):
                 if row.state == "open" and row.due and ":" not in row.name and self._claim(row.name):
                     if self._probe(Host(row.name)):
-                        self._closing(row.name)
+                        self._back(row.name)
                     else:
                         self._stay_open(row.name)
             for owner in list(self._held.values()):
@@ -328,8 +328,15 @@ class Breaker:
     def _let_go(self, name: str) -> None:
         self._set(name, owner=None, lease_until=None, probe_at=utcnow() + timedelta(seconds=PROBE_PAUSE[0]))
 
+    def _back(self, name: str) -> None:
+        """It answers again. A process that works the queue lets it through step by step; any other has nothing to let."""
+        if self.app.extensions.get("operation_wakers"):
+            self._closing(name)
+        else:
+            self._close(name)
+
     def _closing(self, name: str) -> None:
-        """It answers again: from here on, this process lets calls through, one at first."""
+        """From here on this process lets calls through, one at first, and the others wait."""
         with self._guard:
             self._hosts.pop(name, None)
             self._windows[name] = 1
