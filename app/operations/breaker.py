@@ -329,7 +329,7 @@ class Breaker:
         self._set(name, owner=None, lease_until=None, probe_at=utcnow() + timedelta(seconds=PROBE_PAUSE[0]))
 
     def _back(self, name: str) -> None:
-        """It answers again. A process that works the queue lets it through step by step; any other has nothing to let."""
+        """It answers again. A process that works the queue lets it through step by step; others have none to let."""
         if self.app.extensions.get("operation_wakers"):
             self._closing(name)
         else:
