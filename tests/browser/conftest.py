@@ -256,6 +256,6 @@ def work_off(app: Flask, *, most: int = 100) -> int:
         waiting, operations = queue.due(session, most), runs.due(session, most)
     for task_id in waiting:
         tasks.perform(app, task_id)
-    for run_id in operations:
-        runs.perform(app, run_id)
+    for run in operations:
+        runs.perform(app, run.id)
     return len(waiting) + len(operations)
