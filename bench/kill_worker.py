@@ -57,7 +57,7 @@ def arm(point: str, n: int) -> None:
     if point == "before_intent":
         perform._claim = _before(perform._claim, n)
     elif point == "after_intent":
-        perform._claim = _after(perform._claim, n, lambda _args, fresh: fresh is True)
+        perform._claim = _after(perform._claim, n, lambda _args, taken: taken is perform.Taken.QUEUED)
     elif point == "after_effect":
         perform.LeasedDouyin.send = _after(  # type: ignore[method-assign]
             perform.LeasedDouyin.send, n, lambda args, _reply: not args[1].reads

@@ -92,12 +92,18 @@ def code_of(envelope: Envelope, body: Mapping[str, Any]) -> int:
     data, extra = _part(body, "data"), _part(body, "extra")
     named = [outer.get(name) for name in envelope.codes]
     older = [data.get("error_code"), extra.get("error_code")]
-    found = [_code(value, envelope) for value in [*named, *older] if value is not None]
+    found = [_code(value, envelope) for value in named if value is not None]
+    # Beside the envelope's own code, what cannot be read in the older form's place is nothing; a number there counts.
+    found += [_code(value, envelope) for value in older if value is not None and (not found or _is_code(value))]
     if not found and not envelope.flat:
         raise Malformed(f"{envelope.codes[0]} 缺失或类型不对")
     err_no = next((number for number in found if number), 0)
     finer = extra.get("sub_error_code")
     return finer if err_no and err_no not in CODES and type(finer) is int and finer in CODES else err_no
+
+
+def _is_code(value: Any) -> bool:
+    return type(value) is int or (isinstance(value, str) and _CODE_AS_TEXT.fullmatch(value) is not None)
 
 
 def _code(value: Any, envelope: Envelope) -> int:

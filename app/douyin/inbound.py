@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, ClassVar
 
@@ -62,7 +63,8 @@ class InboundMessage(Reply):
     holder: ClassVar[str | None] = None
 
     event: str
-    app_id: AppId | None = None
+    # By a factory: a plain default would be inherited by the events that must have it.
+    app_id: AppId | None = field(default_factory=lambda: None)
     tp_app_id: AppId | None = None
     event_time: str | None = None
 
@@ -370,7 +372,7 @@ def parse(event: Mapping[str, Any]) -> InboundMessage:
     except Unfit as unfit:
         problem = MalformedEvent(f"{clean(str(name))}: {unfit}")
     except (ValueError, TypeError, OverflowError, RecursionError):
-        problem = MalformedEvent(f"{clean(str(name))}: unreadable")
+        problem = MalformedEvent(f"{clean(str(name))}：内容无法读取")
     raise problem
 
 

@@ -153,9 +153,9 @@ class Dispatcher:
             self.pool.submit(self._work, item.id, (item.third_party_app_id, item.batch_id))
 
     def _work(self, run_id: int, key: Of) -> None:
-        held = False
+        held = worked = False
         try:
-            perform(self.app, run_id)
+            worked = perform(self.app, run_id)
             held = self.breaker.holds_app(key[0])
         except SQLAlchemyError as fault:  # not written: the lease ends and the run is read back
             log.warning("run_not_written", run=run_id, fault=type(fault).__name__)
@@ -164,7 +164,8 @@ class Dispatcher:
         finally:
             with self.guard:
                 self.in_hand.pop(run_id, None)
-                self.widths.ended(key, held=held)
+                if worked or held:  # one that another worker had tells nothing
+                    self.widths.ended(key, held=held)
                 if held:
                     self.ready = deque(item for item in self.ready if item.third_party_app_id != key[0])
             self.woken.set()

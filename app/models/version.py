@@ -45,7 +45,7 @@ NEXT: dict[VersionState, frozenset[VersionState]] = {
     V.REJECTED: frozenset({V.AUDITING, V.UPLOADED, V.SUPERSEDED}),
     V.WITHDRAWN: frozenset({V.AUDITING, V.UPLOADED, V.SUPERSEDED}),
     V.RELEASED: frozenset({V.SUPERSEDED, V.ROLLED_BACK}),
-    V.SUPERSEDED: frozenset({V.RELEASED}),
+    V.SUPERSEDED: frozenset({V.RELEASED, V.UPLOADED}),
     V.ROLLED_BACK: frozenset(),
 }
 _NUMBER = re.compile(r"(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})")

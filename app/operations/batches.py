@@ -143,8 +143,8 @@ def cancel(session: Session, batch_id: str, actor_name: str) -> int:
         update(OperationRun)
         .where(OperationRun.batch_id == batch_id, OperationRun.state == RunState.QUEUED)
         .values(
-            state=RunState.FAILED, message=CANCELLED, advice=f"由 {actor_name} 取消，没有发送", finished_at=utcnow(),
-            lock=None, lease_until=None,
+            state=RunState.FAILED, message=CANCELLED, advice=f"由 {actor_name} 取消，之后没有发送",
+            finished_at=utcnow(), lock=None, lease_until=None, hold="",
         )
         .execution_options(synchronize_session=False)
     )  # fmt: skip

@@ -28,7 +28,7 @@ from app.douyin.contract import Call, Host, Token
 from app.douyin.safety import CensorImageV1
 from app.douyin.template import ListDraftsV1, ListTemplates
 from app.errors import DouyinError, DouzhouError, ErrorKind, Held
-from app.models import Circuit, Credential, ThirdPartyApp
+from app.models import AuthorizationState, Circuit, Credential, MiniProgram, ThirdPartyApp
 from app.models.base import utcnow
 from app.operations import holds
 from app.tenancy import PLATFORM, app_scope
@@ -47,6 +47,7 @@ PROBES: dict[Host, tuple[Call[Any], Token]] = {
     Host.MICROAPP: (ListDraftsV1(), Token.COMPONENT_V1),
     Host.TOUTIAO: (CensorImageV1(app_id=""), Token.AUTHORIZER_V1),
 }
+OF_NO_APP = frozenset({Token.NONE, Token.COMPONENT, Token.COMPONENT_V1})  # calls of the third-party app itself
 OTHER_PROBE = ListTemplates()  # where the usual one is itself what fails
 
 
@@ -172,6 +173,7 @@ class Breaker:
             self._close(endpoint)
 
     def _bad(self, call: Call[Any], host: str, endpoint: str, app: str) -> None:
+        one_only = self._only_one_app()
         with self._guard:
             trouble = self._hosts.setdefault(host, _Trouble())
             alone = self._endpoints.setdefault(endpoint, _Trouble())
@@ -181,7 +183,8 @@ class Breaker:
                 one.count += 1
             everywhere = len(trouble.apps) > 1 and len(trouble.endpoints) > 1
             suspect = trouble.count > 1
-            own = alone.count >= IN_A_ROW and len(alone.apps) > 1
+            several = one_only or len(alone.apps) > 1 or call.route.token in OF_NO_APP
+            own = alone.count >= IN_A_ROW and several
             lately = time.monotonic() - self._answered.get(host, -RECENT) < RECENT
         if host in self._rows and host not in self._windows:
             return  # known already: begun before it was
@@ -193,6 +196,12 @@ class Breaker:
             self._open(endpoint)
         elif (suspect or own) and self._claim(host):
             self._suspected(call, host, endpoint, alone=own)
+
+    def _only_one_app(self) -> bool:
+        """Whether a second app could never be seen to fail."""
+        authorized = select(MiniProgram.id).where(MiniProgram.state == AuthorizationState.AUTHORIZED).limit(2)
+        with app_scope(self.app, PLATFORM) as session, reading():
+            return len(session.scalars(authorized).all()) < 2
 
     def _suspected(self, call: Call[Any], host: str, endpoint: str, *, alone: bool) -> None:
         """Something fails, and it may be all: another read tells."""
@@ -322,7 +331,7 @@ class Breaker:
         log.warning("circuit_open", name=name)
 
     def _stay_open(self, name: str) -> None:
-        pause = timedelta(seconds=random.uniform(*PROBE_PAUSE) / 1.5)
+        pause = timedelta(seconds=random.uniform(*PROBE_PAUSE))
         self._set(name, state="open", owner=None, lease_until=None, probe_at=utcnow() + pause)
 
     def _let_go(self, name: str) -> None:

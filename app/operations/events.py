@@ -99,6 +99,11 @@ def on_ticket(app: Flask, push: Push, message: pushed.ComponentTicket) -> Result
         session.commit()
         if stored and row.held == holds.TICKET:
             holds.lift_app(session, row.id)
+        elif stored and row.held == holds.APP:
+            # The ticket may be what was refused: it is tried at once.
+            this = update(ThirdPartyApp).where(ThirdPartyApp.id == row.id).values(probe_at=utcnow())
+            session.execute(this.execution_options(synchronize_session=False))
+            session.commit()
     return Result(S.DONE, "已保存 ticket") if stored else Result(S.IGNORED, "已有更新的 ticket，未保存")
 
 
@@ -180,12 +185,13 @@ def _has_tokens_since(app: Flask, push: Push) -> bool:
     return obtained is not None and obtained >= since
 
 
-def in_doubt(appid: str, event_at: datetime) -> Any:
-    """The app that a revocation is about, unless its present authorisation is the newer of the two. Douyin's times are
-    whole seconds of its own clock: one second of doubt counts as doubt."""
+def in_doubt(third_party_app_id: int, appid: str, event_at: datetime) -> Any:
+    """The app of this third-party app that a revocation is about, unless its present authorisation is the newer of the
+    two. Douyin's times are whole seconds of its own clock: one second of doubt counts as doubt."""
     newer = MiniProgram.authorized_at > event_at + timedelta(seconds=1)
     held = or_(MiniProgram.authorized_at.is_(None), ~newer)
-    return (MiniProgram.appid == appid) & (MiniProgram.state == AuthorizationState.AUTHORIZED) & held
+    named = (MiniProgram.appid == appid) & (MiniProgram.third_party_app_id == third_party_app_id)
+    return named & (MiniProgram.state == AuthorizationState.AUTHORIZED) & held
 
 
 def on_unauthorized(app: Flask, push: Push, message: pushed.Unauthorized) -> Result:
@@ -193,6 +199,8 @@ def on_unauthorized(app: Flask, push: Push, message: pushed.Unauthorized) -> Res
     row = _look(app, push)
     if row is None:
         return Result(S.IGNORED, "不是本系统的小程序")
+    if row.third_party_app_id != push.third_party_app_id:
+        return Result(S.IGNORED, "该小程序现在授权给另一个第三方应用，未处理")
     if row.state == AuthorizationState.REVOKED:
         return Result(S.DONE, "此前已取消")
     before = push.event_at is not None and row.authorized_at is not None and push.event_at < row.authorized_at

@@ -139,11 +139,14 @@ def nominate(session: Session) -> None:
     rested = or_(Circuit.probe_at.is_(None), Circuit.probe_at <= now)
     due = select(Circuit.name).where(Circuit.state == "open", Circuit.name != MAIN_HOST, rested)
     for name in list(session.scalars(due)):
-        waits = select(func.min(OperationRun.not_before)).where(OperationRun.hold == of_circuit(name))
-        first = session.scalar(select(OperationRun.id).where(
-            OperationRun.hold == of_circuit(name), OperationRun.not_before == waits.scalar_subquery(),
-        ).limit(1))  # fmt: skip
-        chosen = update(OperationRun).where(OperationRun.id == first, OperationRun.hold == of_circuit(name))
+        waiting = (
+            OperationRun.hold == of_circuit(name),
+            OperationRun.state.in_([RunState.QUEUED, RunState.UNKNOWN]),
+        )
+        waits = select(func.min(OperationRun.not_before)).where(*waiting)
+        longest = select(OperationRun.id).where(*waiting, OperationRun.not_before == waits.scalar_subquery())
+        first = session.scalar(longest.order_by(OperationRun.id).limit(1))
+        chosen = update(OperationRun).where(OperationRun.id == first, *waiting)
         session.execute(chosen.values(hold="", not_before=now).execution_options(synchronize_session=False))
     session.commit()
 

@@ -135,7 +135,7 @@ def _insert(app: Flask, owner_id: int, receiver: str, event: dict[str, Any]) -> 
             session.flush()
             if name == UNAUTHORIZED:
                 # In the very transaction that stores it: from the acknowledgement on, no token of it is handed out.
-                holds.hold_mini_program(session, events.in_doubt(appid, row.event_at or utcnow()))
+                holds.hold_mini_program(session, events.in_doubt(owner_id, appid, row.event_at or utcnow()))
             session.commit()
         except IntegrityError:
             # The same push again: Douyin repeats what it believes unanswered.
@@ -336,7 +336,7 @@ def _close(app: Flask, push: Push, result: Result) -> None:
             session.rollback()
             return
         row = session.scalar(select(MiniProgram).where(MiniProgram.appid == push.appid))
-        if row is not None and push.name == UNAUTHORIZED:
+        if row is not None and push.name == UNAUTHORIZED and row.third_party_app_id == push.third_party_app_id:
             holds.lift_mini_program(session, row.id)  # confirmed or not, the doubt is over
         if row is not None and result.note:
             session.info["actor"] = {"name": "抖音"}

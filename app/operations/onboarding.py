@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.database import reading
 from app.douyin.authorization import GenAuthLink, ListAuthApps
 from app.douyin.client import Douyin
+from app.douyin.errors import misfit
 from app.errors import DouyinError, ErrorKind, NoAnswer, Refused
 from app.models import (
     AuthorizationLink,
@@ -132,7 +133,7 @@ def _revoke_once(session: Session, appid: str, reason: str) -> bool:
     row.unauthorized_at, row.held_at = utcnow(), None
     row.token_fault = ""
     credentials.forget(session, row)
-    stopped = {"state": RunState.FAILED, "message": f"{reason}，未执行", "finished_at": utcnow()}
+    stopped = {"state": RunState.FAILED, "message": f"{reason}，之后没有发送", "hold": "", "finished_at": utcnow()}
     table = OperationRun.__table__
     queued = update(table).where(table.c.mini_program_id == row.id, table.c.state == RunState.QUEUED)
     session.execute(queued.values(**stopped))
@@ -154,13 +155,30 @@ def listed(douyin: Douyin) -> dict[str, int]:
         reply = douyin.send(ListAuthApps(page=page, size=PAGE))
         found |= {item.auth_appid: item.auth_time for item in reply.auth_app_list}
         if page * PAGE >= reply.total or not reply.auth_app_list:
-            return found
+            break
+    if len(found) < reply.total - max(1, reply.total // 10):
+        raise misfit("授权列表不完整", "")  # some may leave while pages are turned, not so many
+    return found
+
+
+def believed(app: Flask, owner_id: int) -> dict[str, int]:
+    """The same, unless it is empty for a third-party app of several: an answer of nothing is no news of their end.
+
+    Raises DouyinError or NoAnswer.
+    """
+    found = listed(bind_app(app, owner_id))
+    ours = select(MiniProgram.id).where(
+        MiniProgram.third_party_app_id == owner_id, MiniProgram.state == AuthorizationState.AUTHORIZED
+    )
+    with app_scope(app, PLATFORM) as session, reading():
+        if not found and len(session.scalars(ours.limit(2)).all()) > 1:
+            raise misfit("授权列表为空", "")
     return found
 
 
 def is_listed(app: Flask, third_party_app_id: int, appid: str) -> bool:
     """Whether Douyin says that the app authorises us. Raises DouyinError or NoAnswer."""
-    return appid in listed(bind_app(app, third_party_app_id))
+    return appid in believed(app, third_party_app_id)
 
 
 def check_authorizations(app: Flask) -> str:
@@ -179,7 +197,7 @@ def check_authorizations(app: Flask) -> str:
 
 def _check_owner(app: Flask, owner_id: int, counts: dict[str, int]) -> None:
     began = utcnow()
-    there = listed(bind_app(app, owner_id))
+    there = believed(app, owner_id)
     columns = (MiniProgram.appid, MiniProgram.state, MiniProgram.authorized_at, MiniProgram.unauthorized_at)
     with app_scope(app, PLATFORM) as session, reading():
         rows = session.execute(select(*columns).where(MiniProgram.third_party_app_id == owner_id)).all()
@@ -193,7 +211,7 @@ def _check_owner(app: Flask, owner_id: int, counts: dict[str, int]) -> None:
     ]
     if lost:
         # A page moves when an app leaves meanwhile: only what is missing twice is gone.
-        again = listed(bind_app(app, owner_id))
+        again = believed(app, owner_id)
         gone = [item for item in lost if item not in again]
         counts["取消"] += sum(revoke(app, item, "抖音的授权列表中已没有该小程序") for item in gone)
     missing = [appid for appid, since in there.items() if _wants_recovery(ours.get(appid), since)]

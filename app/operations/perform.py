@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, NamedTuple
 
 import structlog
@@ -27,7 +28,7 @@ from app.models import (
 )
 from app.models.base import utcnow
 from app.operations import OPERATIONS, Operation, check_row, credentials, find, grace, holds, parse_params
-from app.operations.proof import NOT_DONE, Kept, Proved, Settlement, Verb, Verdict, Work, settle, without_call
+from app.operations.proof import ALREADY, NOT_DONE, Kept, Proved, Settlement, Verb, Verdict, Work, settle, without_call
 from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
@@ -116,19 +117,27 @@ def perform(app: Flask, run_id: int) -> bool:
     with app_scope(app, PLATFORM) as session:
         timeout = float(app.config["DOUYIN_TIMEOUT"])
         lease = 4 * timeout + 5
-        fresh = _claim(session, run_id, lease)
-        if fresh is None:
+        taken = _claim(session, run_id, lease)
+        if taken is None:
             return False
         run = session.get_one(OperationRun, run_id)
         session.info["actor"] = {
             "id": run.actor_id, "name": run.actor_name, "address": run.actor_ip, "door": str(run.door)
         }  # fmt: skip
-        _Attempt(session, run, lease, timeout).go(fresh=fresh)
+        _Attempt(session, run, lease, timeout).go(taken)
         return True
 
 
-def _claim(session: Session, run_id: int, lease: float) -> bool | None:
-    """Take a run: True = to be done, False = to be read back, None = not ours. The commit is the intent."""
+class Taken(Enum):
+    """What a claimed run was: its state says what to do with it."""
+
+    QUEUED = "queued"
+    UNKNOWN = "unknown"  # a call was made, and nobody knows what became of it
+    ORPHANED = "orphaned"  # its worker is gone
+
+
+def _claim(session: Session, run_id: int, lease: float) -> Taken | None:
+    """Take a run; None = not ours. The commit is the intent."""
     now = utcnow()
     held = {"state": RunState.RUNNING, "owner": OWNER, "lease_until": now + timedelta(seconds=lease), "hold": ""}
     table = OperationRun.__table__
@@ -137,22 +146,15 @@ def _claim(session: Session, run_id: int, lease: float) -> bool | None:
         .where(table.c.id == run_id, table.c.state == RunState.QUEUED, table.c.not_before <= now)
         .values(**held, lock=table.c.lock_key, started_at=now, attempts=table.c.attempts + 1)
     )
-    open_ended = (
-        update(table)
-        .where(
-            table.c.id == run_id,
-            or_(
-                and_(table.c.state == RunState.UNKNOWN, table.c.not_before <= now),
-                and_(table.c.state == RunState.RUNNING, table.c.lease_until < now),
-            ),
-        )
-        .values(**held, settles=table.c.settles + 1)
-    )
+    again = update(table).where(table.c.id == run_id).values(**held, settles=table.c.settles + 1)
+    unknown = again.where(table.c.state == RunState.UNKNOWN, table.c.not_before <= now)
+    orphaned = again.where(table.c.state == RunState.RUNNING, table.c.lease_until < now)
+    statements = ((queued, Taken.QUEUED), (unknown, Taken.UNKNOWN), (orphaned, Taken.ORPHANED))
     try:
-        for statement, fresh in ((queued, True), (open_ended, False)):
+        for statement, taken in statements:
             if session.execute(statement).rowcount == 1:  # type: ignore[attr-defined]
                 session.commit()
-                return fresh
+                return taken
         session.rollback()
     except IntegrityError:  # the lock is held by another run of the same mini-program
         session.rollback()
@@ -169,7 +171,7 @@ class _Attempt:
         self.timeout = timeout
         self.run_id = run.id
 
-    def go(self, *, fresh: bool) -> None:
+    def go(self, taken: Taken) -> None:
         try:
             op = find(self.run.operation)
             row = self.session.get(SUBJECTS[self.run.subject_type], self.run.subject_id)
@@ -177,10 +179,14 @@ class _Attempt:
                 raise Refused("对象已不存在")
             params = parse_params(op, self.run.params)
             work = self._work(op, row, params)
-            if fresh:
-                self._do(op, row, params, work)
-            else:
+            kept = Kept.of(self.run)
+            if taken is Taken.UNKNOWN and kept is None and op.proof is not None:
+                # Of an older release, which kept nothing from before the call: only a person can tell.
+                self._conclude(op, Settlement(Verdict.ASK, "发送时没有留下调用前的状态，无法自动核实"))
+            elif taken is not Taken.QUEUED:
                 self._read_back(op, row, params, work)
+            elif kept is None or not kept.calls or self._not_done_yet(op, row, params, work):
+                self._do(op, row, params, work)
         except Refused as refused:
             self._fail(refused.message, kind=_kind_of(refused))
         except LeaseLost:
@@ -193,6 +199,18 @@ class _Attempt:
         leased = LeasedDouyin(self.session, douyin, self.lease, self.timeout)
         leased.work = work = Work(self.session, self.run, leased, op.proof).bind(row, params)
         return work
+
+    def _not_done_yet(self, op: Operation, row: Any, params: Any, work: Work) -> bool:
+        """Before a second sending: an earlier call may have had its effect late, and our rows may know of it."""
+        try:
+            settled = self._settled(op, row, params, work)
+        except Held as held:
+            self._held(work, held)
+            return False
+        if settled.verdict is Verdict.NOT_DONE:
+            return True
+        self._conclude(op, settled)
+        return False
 
     def _do(self, op: Operation, row: Any, params: Any, work: Work) -> None:
         try:
@@ -251,6 +269,9 @@ class _Attempt:
             if settled is not None:
                 return self._conclude(op, settled)
             self.session.rollback()
+        if error.kind == ErrorKind.ANSWER and not work.intended:
+            # An answer outside the contract to a look: Douyin is not well, and nothing was sent.
+            return self._again(error.message, HELD_SECONDS, error=error, counted=False)
         if error.retry_after is not None and self.run.attempts < MAX_ATTEMPTS:
             seconds = error.retry_after * min(4, 1.5 ** (self.run.attempts - 1))
             return self._again(error.message, seconds, error=error, work=work)
@@ -265,11 +286,15 @@ class _Attempt:
             settled = self._settled(op, row, params, work)
         except Held as held:
             settled = Settlement(Verdict.WAIT, held.message)
-        if settled.verdict in {Verdict.DONE, Verdict.ALREADY} or (
-            earlier and settled.verdict in {Verdict.WAIT, Verdict.ASK}
-        ):
-            return settled
-        return None
+        if earlier:
+            return settled if settled.verdict not in {Verdict.NOT_DONE, Verdict.OVER} else None
+        if settled.verdict not in {Verdict.DONE, Verdict.ALREADY}:
+            return None
+        if op.proof is not None and op.proof.verb is Verb.GOAL:
+            # The only call was refused: that the goal stands is somebody else's doing.
+            return Settlement(Verdict.ALREADY, ALREADY, {**settled.result, "already": True})
+        self.session.rollback()
+        return Settlement(Verdict.ASK, "抖音拒绝了本次请求，但状态在此期间变了：可能是其他人的操作")
 
     def _said_nothing(self, work: Work, silence: NoAnswer) -> None:
         if work.intended and silence.sent:
@@ -314,6 +339,11 @@ class _Attempt:
             self._open_ended(held.message, seconds=HELD_SECONDS, hold=held.hold, counted=False)
         except StaleDataError:
             self._open_ended("记录在核实期间被更新，稍后再核实", seconds=1.0)
+        except (LeaseLost, OperationalError, Refused):
+            raise
+        except Exception as fault:  # noqa: BLE001  (the worker's boundary: it would be read back so for ever)
+            log.exception("read_back_fault", run=self.run_id, operation=op.name)
+            self._open_ended(f"内部错误（{type(fault).__name__}），无法自动核实结果", seconds=3600.0, ask=True)
 
     def _conclude(self, op: Operation, settled: Settlement) -> None:
         """Write what a look found out."""

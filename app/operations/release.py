@@ -122,7 +122,8 @@ def _check_upload(app: MiniProgram, work: Work, params: UploadParams) -> str:
     if template.find(work, app.third_party_app_id, params.template_id) is None:
         raise Refused("模板不存在或已删除：请先同步模板列表", field="template_id")
     for number, row in versions_of(work.session, app).items():
-        if number == params.version and row.state not in RESUBMITTABLE:
+        unseen = row.state == VersionState.SUPERSEDED and not row.ever_submitted
+        if number == params.version and row.state not in RESUBMITTABLE and not unseen:
             raise Refused(f"版本 {number} {VERSION_WORDS[row.state]}：请使用更大的版本号", field="version")
         # Only what Douyin saw submitted binds: a number that was uploaded by mistake does not.
         submitted = row.ever_submitted or row.state in SEEN_SUBMITTED

@@ -118,13 +118,15 @@ def _try_token(app: Flask, owner: _Owner) -> dict[str, Any]:
         selfmark.keep(session, owner.id, {"token_at": now.isoformat()})
     try:
         with holds.passing():  # whoever mended a refused app tries it by this
-            keeper(app).get(Slot(Token.COMPONENT, owner.id, owner.appid, None))
+            keeper(app).renew(Slot(Token.COMPONENT, owner.id, owner.appid, None))
     except DouyinError as error:
         return {"state": "refused", "text": f"{error.err_no} {error.message}：{error.advice}".rstrip("：")[:255]}
     except NoAnswer as silence:
         return {"state": "silent", "text": silence.message[:255]}
     except Refused as refused:
         return {"state": "refused", "text": refused.message[:255]}
+    with app_scope(app, PLATFORM) as session:
+        holds.lift_app(session, owner.id)  # nothing, unless it was held
     return {"state": "ok"}
 
 

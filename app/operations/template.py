@@ -161,7 +161,7 @@ def add_template(app: TemplateApp, work: Work, params: NoParams) -> Mapping[str,
     sight, kept = _look_at_templates(app, work, params), Kept.of(work.run)
     _store_templates(work.session, app.third_party_app_id, sight.found)
     made = _new(kept, sight.facts) if kept is not None else []
-    return {"template_id": made[-1]} if made else {}
+    return {"template_id": made[0]} if len(made) == 1 else {}
 
 
 def _is_gone(facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

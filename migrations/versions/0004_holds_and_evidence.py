@@ -122,6 +122,9 @@ def _fill_facts() -> None:
     run = sa.table('operation_run', *map(sa.column, ('mini_program_id', 'third_party_app_id')))
     owner = sa.select(app.c.third_party_app_id).where(app.c.id == run.c.mini_program_id).scalar_subquery()
     bind.execute(sa.update(run).where(run.c.mini_program_id.is_not(None)).values(third_party_app_id=owner))
+    # Under way when it was stopped: what it sent is not known, and nothing was kept that would tell.
+    state = sa.table('operation_run', sa.column('state'))
+    bind.execute(sa.update(state).where(state.c.state == 'running').values(state='unknown'))
 
 
 def downgrade() -> None:

@@ -112,6 +112,42 @@ def test_an_endpoint_that_fails_for_one_app_only_holds_nothing(
     assert call(app, second, GetAppInfo()) == "ok"
 
 
+def test_the_endpoint_of_the_third_party_apps_own_token_is_held_alone(
+    app: Flask, session: Session, weather: SandboxServer, launch: Launch, second: MiniProgram
+) -> None:
+    """All its calls are of one app: two apps could never be seen to fail."""
+    weather.post("settings", outage="500", outage_paths=["get_tpl_list"])
+    for _ in range(3):
+        call(app, launch.third_party_app, ListTemplates())
+        call(app, launch.mini_program, GetAppInfo())
+    assert circuits(session) == {"open:list_templates": "open"}
+
+
+def test_a_failure_while_it_comes_back_opens_it_again(app: Flask, session: Session, launch: Launch) -> None:
+    breaker = credentials.breaker(app)
+    tokens = _tokens(app, launch.mini_program)
+    breaker._closing("open")
+    breaker.admit(GetVersions(), tokens)
+    breaker.note(GetVersions(), tokens, answered=False, error=None)
+    assert circuits(session) == {"open": "open"}
+
+
+def test_a_cancelled_run_is_not_the_one_that_tries(app: Flask, session: Session, launch: Launch) -> None:
+    cancelled, waiting = ask(session, launch.mini_program), None
+    with app_scope(app, PLATFORM) as own:
+        own.get_one(OperationRun, cancelled.id).state = RunState.FAILED
+        own.commit()
+    waiting = ask(session, launch.mini_program)
+    ids = (cancelled.id, waiting.id)
+    with app_scope(app, PLATFORM) as own:
+        own.execute(OperationRun.__table__.update().values(hold="host:open:get_versions"))
+        own.add(Circuit(name="open:get_versions", state="open", reason=""))
+        own.commit()
+        holds.nominate(own)
+    refresh(session)
+    assert [session.get_one(OperationRun, run_id).hold for run_id in ids] == ["host:open:get_versions", ""]
+
+
 def test_a_refusal_is_an_answer(
     app: Flask, session: Session, weather: SandboxServer, launch: Launch, second: MiniProgram
 ) -> None:

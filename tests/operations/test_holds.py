@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import responses
 from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app import operations as core
+from app.database import writing
 from app.errors import Held
 from app.models import (
     AuthorizationState,
@@ -23,9 +25,10 @@ from app.models import (
     ThirdPartyApp,
 )
 from app.models.base import utcnow
-from app.operations import credentials, inbound
+from app.operations import credentials, holds, inbound, onboarding
 from app.operations.perform import perform
-from tests.conftest import COMPONENT, Launch, SandboxServer, refresh, try_again
+from app.tenancy import PLATFORM, app_scope
+from tests.conftest import COMPONENT, Launch, SandboxServer, authorize, refresh, try_again
 from tests.operations.test_inbound import arrive, done, state_of
 from tests.pushes import about, ticket
 
@@ -123,3 +126,65 @@ def test_the_first_ticket_after_a_dead_one_lets_everything_go_on(
     perform(app, run.id)
     refresh(session)
     assert session.get_one(OperationRun, run.id).state == RunState.SUCCEEDED
+
+
+# Whose push, whose list
+
+
+def test_a_revocation_by_another_third_party_app_is_none_of_ours(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    with writing():
+        refresh(session)
+        other = ThirdPartyApp(appid="ttother0000000002", name="另一个")
+        session.add(other)
+        session.commit()
+        session.get_one(MiniProgram, launch.mini_program.id).third_party_app_id = other.id
+        session.commit()
+    for at in (utcnow() + timedelta(seconds=2), utcnow() - timedelta(hours=1)):
+        event = done(app, session, about(launch.mini_program.appid, "UNAUTHORIZED", at=at))
+        assert event.state == S.IGNORED
+        assert not held(session, launch)
+        assert state_of(session, launch) == AuthorizationState.AUTHORIZED
+
+
+@pytest.mark.parametrize("data", [{"auth_app_list": [], "total": 0}, {"auth_app_list": None, "total": 2}])
+def test_an_empty_list_of_authorised_apps_revokes_nobody(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer, data: dict[str, object]
+) -> None:
+    appid = sandbox.post("apps", count=1)["apps"][0]["appid"]
+    authorize(app, session, sandbox, launch.merchant, launch.third_party_app, appid)
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as http:
+        http.add_passthru(f"{sandbox.url}/_sandbox")
+        url = f"{sandbox.url}/api/tpapp/v2/auth/get_auth_app_list/"
+        http.add("GET", url, json={"err_no": 0, "data": data})
+        assert "取消 0，失败 1" in onboarding.check_authorizations(app)
+    refresh(session)
+    assert set(session.scalars(select(MiniProgram.state))) == {AuthorizationState.AUTHORIZED}
+
+
+def test_a_new_ticket_has_a_refused_app_tried_at_once(
+    app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
+) -> None:
+    with writing():
+        refresh(session)
+        later = utcnow() + timedelta(minutes=1)
+        session.execute(update(ThirdPartyApp).values(held="app", fault="x", probe_at=later))
+        session.commit()
+    living = sandbox.post("ticket", appid=COMPONENT["appid"])["tickets"][COMPONENT["appid"]]
+    assert done(app, session, ticket(living)).state == S.DONE
+    credentials.breaker(app).forget()
+    credentials.breaker(app).tend()
+    refresh(session)
+    assert session.get_one(ThirdPartyApp, launch.third_party_app.id).held == ""
+
+
+def test_the_end_of_a_hold_reaches_what_waits_for_a_part_of_it(app: Flask, session: Session, launch: Launch) -> None:
+    run = core.request(session, "sync_versions", launch.mini_program, actor=core.SYSTEM, door=Door.JOB)
+    with app_scope(app, PLATFORM) as own:
+        own.get_one(OperationRun, run.id).hold = "host:open:get_versions"
+        own.commit()
+        holds.release(own, "host:open")
+        own.commit()
+    refresh(session)
+    assert session.get_one(OperationRun, run.id).hold == ""

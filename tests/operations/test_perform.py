@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from app import operations as core
 from app.douyin.development import GetVersions, ReleaseVersion
 from app.errors import Refused, TooSoon
-from app.models import Door, MiniProgram, OperationRun, RunState, ThirdPartyApp
+from app.models import Circuit, Door, MiniProgram, OperationRun, RunState, ThirdPartyApp
 from app.models.base import utcnow
 from app.operations import OPERATIONS, Work, perform
 from app.operations.perform import MAX_ATTEMPTS, LeasedDouyin, LeaseLost
@@ -151,7 +151,7 @@ def bench(app: Flask, session: Session, launch: Launch, sandbox: SandboxServer, 
         ({"err_no": 0}, "1.0.0", S, None, True),
         (no(40001), "1.0.0", F, 40001, True),  # a wrong parameter: nothing more to do
         (no(11402), "1.0.0", F, 11402, True),  # a wrong state, and the goal does not stand
-        (no(11402), "2.0.0", S, None, True),  # the goal stands now and did not before
+        (no(11402), "2.0.0", S, None, True),  # the only call was refused: the goal is somebody else's doing
         (no(11401), "1.0.0", F, 11401, True),
         (no(10107), "1.0.0", F, 10107, True),  # banned
         (no(28001018), "1.0.0", F, 28001018, True),  # without the permission
@@ -198,6 +198,59 @@ def test_what_was_not_done_is_sent_again_once(bench: Bench) -> None:
     assert bench.again().state == Q
     assert bench.again().state == S
     assert bench.wire.changed == 2
+
+
+def test_a_refused_call_claims_nothing_that_somebody_else_did(bench: Bench) -> None:
+    bench.wire.changes, bench.wire.looks = [no(11402)], [live("1.0.0"), live("2.0.0")]
+    assert bench.go().result["already"] is True
+
+
+def test_a_refused_second_call_is_read_back_for_the_first(bench: Bench) -> None:
+    bench.wire.changes = [SILENCE, no(11402)]
+    bench.go()
+    assert bench.again().state == Q
+    bench.wire.looks = [live("1.0.0"), live("1.0.0"), SILENCE, SILENCE, SILENCE]
+    assert bench.again().state == U
+    bench.app.extensions["breaker"].forget()
+    with app_scope(bench.app, PLATFORM) as session:
+        session.execute(sa.delete(Circuit))
+        session.commit()
+    bench.wire.looks = [live("2.0.0")]
+    run = bench.again()
+    assert (run.state, "already" in run.result, bench.wire.changed) == (S, False, 2)
+
+
+def test_a_lost_call_is_remembered_when_the_next_is_refused_for_a_while(bench: Bench) -> None:
+    bench.wire.changes = [SILENCE, no(28003018)]
+    bench.go()
+    bench.again()
+    assert bench.again().state == Q
+    bench.wire.looks = [live("2.0.0")]
+    run = bench.again()
+    assert (run.state, "already" in run.result, bench.wire.changed) == (S, False, 2)
+
+
+def test_what_an_older_release_left_unknown_is_asked_about_and_never_sent_again(bench: Bench) -> None:
+    bench.wire.changes = [SILENCE]
+    bench.go()
+    change(bench.session, bench.run, evidence=None)
+    run = bench.again()
+    assert (run.state, "核对" in run.advice, bench.wire.changed) == (U, True, 1)
+
+
+def test_a_fault_of_ours_while_reading_back_is_given_to_a_person(bench: Bench) -> None:
+    bench.wire.changes = [SILENCE]
+    bench.go()
+    change(bench.session, bench.run, evidence={**(bench.run.evidence or {}), "wanted": {}})
+    run = bench.again()
+    assert (run.state, "KeyError" in run.message, bool(run.advice)) == (U, True, True)
+
+
+def test_looks_outside_the_contract_use_up_no_attempt(bench: Bench) -> None:
+    bench.wire.looks = [{"err_no": 0, "data": []}]
+    for _ in range(MAX_ATTEMPTS + 1):
+        run = bench.again()
+        assert (run.state, run.attempts) == (Q, 0)
 
 
 def test_a_late_effect_is_found_before_it_is_sent_again(bench: Bench) -> None:

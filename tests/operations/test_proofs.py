@@ -249,7 +249,8 @@ def test_a_rollback_waits_from_its_sending_not_from_its_queueing(loop: Loop) -> 
     assert loop.effects["rollback"] == before
 
 
-def test_a_refusal_after_a_lost_call_finds_what_the_lost_call_did(loop: Loop) -> None:
+@pytest.mark.parametrize("known", [False, True], ids=["", "and a poll was quicker"])
+def test_a_late_effect_of_a_lost_call_is_found(loop: Loop, known: bool) -> None:
     """A late effect: the read-back saw nothing, the second sending is refused because the first one did it."""
     submitted_and_withdrawn(loop)
     loop.sandbox.post("settings", drop_before_next=1, drop_path="package_version/audit")
@@ -260,6 +261,8 @@ def test_a_refusal_after_a_lost_call_finds_what_the_lost_call_did(loop: Loop) ->
     url = f"{loop.sandbox.url}/api/apps/v2/package_version/audit/"
     assert requests.post(url, json=body, headers={"access-token": token}, timeout=5).json()["err_no"] == 0
     before = loop.effects["audit"]
+    if known:
+        release.sync(loop.app, loop.row.id)
     assert again(loop, run).state == RunState.SUCCEEDED
     assert loop.effects["audit"] == before
 

@@ -293,6 +293,13 @@ def test_a_number_that_was_only_uploaded_binds_nobody(loop: Loop) -> None:
     assert loop.upload("0.9.0").state == RunState.FAILED
 
 
+def test_a_number_that_was_replaced_before_it_was_submitted_may_come_again(loop: Loop) -> None:
+    for number in ("1.0.1", "1.0.2", "1.0.1"):
+        run = loop.upload(number)
+        assert run.state == RunState.SUCCEEDED, run.message
+    assert loop.state("1.0.1") == VersionState.UPLOADED
+
+
 def test_a_second_submission_waits_for_its_ten_seconds_instead_of_being_refused(loop: Loop) -> None:
     loop.upload()
     loop.do("submit_audit")
