@@ -389,6 +389,13 @@ def test_an_older_form_without_a_number_is_no_answer(code: Any, bench: Bench, ht
     assert silence(bench, ReleaseVersion()).sent
 
 
+@pytest.mark.parametrize("code", ["", "none", 1.5, [], {}])
+def test_an_unreadable_older_form_beside_the_envelopes_own_code_is_nothing(code: Any, bench: Bench, http: Mock) -> None:
+    answer(http, ReleaseVersion(), json={"err_no": 0, "data": {"error_code": code}, "extra": {"error_code": code}})
+    bench.douyin.send(ReleaseVersion())
+    assert bench.records[-1].outcome == "ok"
+
+
 def test_a_failure_in_either_form_is_one(bench: Bench, http: Mock) -> None:
     answer(http, ReleaseVersion(), json={"err_no": 0, "data": {"error_code": 2190002}})
     assert refusal(bench, ReleaseVersion()).kind is ErrorKind.TOKEN

@@ -140,3 +140,11 @@ def test_the_webhook_challenge_is_found() -> None:
 )
 def test_anything_else_is_no_challenge(body: dict[str, Any]) -> None:
     assert webhook_challenge(body) is None
+
+
+@pytest.mark.parametrize("name", ["AUTHORIZED", "UNAUTHORIZED", "PACKAGE_AUDIT"])
+@pytest.mark.parametrize("appid", [{}, {"AppId": None}, {"AppId": 7}])
+def test_an_event_about_an_app_must_name_it(name: str, appid: dict[str, object]) -> None:
+    event = {key: value for key, value in examples()[name].items() if key != "AppId"} | appid
+    with pytest.raises(MalformedEvent):
+        parse(event)

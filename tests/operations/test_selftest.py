@@ -218,6 +218,18 @@ def test_a_token_is_had_once_a_minute(
     assert token(app, session, third_party_app) == {"state": "ok"}
 
 
+def test_a_secret_that_became_wrong_is_found_although_a_token_still_lives(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp, sandbox: SandboxServer, nowhere: None
+) -> None:
+    fresh_ticket(session, third_party_app, sandbox)
+    assert token(app, session, third_party_app) == {"state": "ok"}
+    refresh(session)
+    ago = (utcnow() - timedelta(seconds=61)).isoformat()
+    known = {**(third_party_app.self_test or {}), "token_at": ago}
+    change(session, third_party_app, secret="another-secret", self_test=known)
+    assert token(app, session, third_party_app)["state"] == "refused"
+
+
 def test_a_wrong_secret_is_said_in_douyins_words(
     app: Flask, session: Session, third_party_app: ThirdPartyApp, sandbox: SandboxServer, nowhere: None
 ) -> None:
