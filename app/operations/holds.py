@@ -134,7 +134,8 @@ def release(session: Session, hold: str) -> None:
 
 
 def nominate(session: Session) -> None:
-    """Of the runs that wait for one endpoint whose trial is due, one is let through to try it. Commits."""
+    """Of the runs that wait for one endpoint whose trial is due, one is let through to try it; where none waits, it
+    counts as well again. Commits."""
     now = utcnow()
     rested = or_(Circuit.probe_at.is_(None), Circuit.probe_at <= now)
     due = select(Circuit.name).where(Circuit.state == "open", Circuit.name != MAIN_HOST, rested)
@@ -146,6 +147,11 @@ def nominate(session: Session) -> None:
         waits = select(func.min(OperationRun.not_before)).where(*waiting)
         longest = select(OperationRun.id).where(*waiting, OperationRun.not_before == waits.scalar_subquery())
         first = session.scalar(longest.order_by(OperationRun.id).limit(1))
+        if first is None:  # nobody waits to try it: whoever needs it next finds out
+            idle = update(Circuit).where(Circuit.name == name, Circuit.state == "open", rested)
+            values = {"state": "closed", "owner": None, "lease_until": None, "probe_at": None}
+            session.execute(idle.values(**values).execution_options(synchronize_session=False))
+            continue
         chosen = update(OperationRun).where(OperationRun.id == first, *waiting)
         session.execute(chosen.values(hold="", not_before=now).execution_options(synchronize_session=False))
     session.commit()

@@ -299,6 +299,14 @@ def test_of_what_waits_for_one_endpoint_one_run_is_let_through_to_try_it(
     assert len(due(session, 10)) == 1
 
 
+def test_an_endpoint_that_nobody_waits_for_is_not_held_for_ever(app: Flask, session: Session) -> None:
+    with app_scope(app, PLATFORM) as own:
+        own.add(Circuit(name="open:get_versions", state="open", reason=""))
+        own.commit()
+        holds.nominate(own)
+    assert circuits(session) == {}
+
+
 def test_a_retired_call_fails_that_operation_alone(
     app: Flask, session: Session, weather: SandboxServer, launch: Launch, second: MiniProgram
 ) -> None:
