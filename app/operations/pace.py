@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 import structlog
 from flask import Flask
 from sqlalchemy import update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.database import insert_missing
+from app.database import insert_missing, is_busy
 from app.models import PaceBucket
 from app.models.base import utcnow
 from app.tenancy import PLATFORM, app_scope
@@ -57,8 +57,18 @@ class SharedPace:
 
     def _lease(self) -> float:
         """Take a slice from the row. Gives the seconds to wait; 0 when one was taken, or lost to another."""
+        try:
+            return self._take_slice()
+        except OperationalError as fault:
+            if not is_busy(fault):
+                raise
+            return 0.0  # others are at the row: look again
+
+    def _take_slice(self) -> float:
         with app_scope(self._app, PLATFORM) as session:
-            bucket, _ = insert_missing(session, PaceBucket, {"name": NAME}, tokens=self._burst, refilled_at=utcnow())
+            bucket, made = insert_missing(session, PaceBucket, {"name": NAME}, tokens=self._burst, refilled_at=utcnow())
+            if made:
+                session.commit()  # nobody waits for a row that is only about to be there
             now = utcnow()
             part = self._part(session, now)
             there = self._there(bucket.tokens, bucket.refilled_at, now, part)

@@ -96,10 +96,11 @@ def pursue(app: Flask) -> int:
 
 def _go_on(app: Flask, link_id: int, code: str) -> Outcome:
     with app_scope(app, PLATFORM) as session, reading():
+        # In this order: the row goes after the link is used, so that a link without its row is never an open one.
+        row = session.scalar(select(AuthorizationReturn).where(AuthorizationReturn.link_id == link_id))
         link = session.get(AuthorizationLink, link_id)
         if link is None:
             return outcome(Ending.BAD_LINK)
-        row = session.scalar(select(AuthorizationReturn).where(AuthorizationReturn.link_id == link_id))
         over = _over(session, link, row, code)
         back = _Return(link.id, link.third_party_app_id, link.expected_appid, _is_of(row, link, code), _code(row, code))
     if over is not None:
