@@ -120,7 +120,7 @@ def test_the_first_ticket_after_a_dead_one_lets_everything_go_on(
     try_again(app)
     assert len(sandbox.get("journal")["rows"]) == before  # a dead ticket has no probe
     living = sandbox.post("ticket", appid=COMPONENT["appid"])["tickets"][COMPONENT["appid"]]
-    assert done(app, session, ticket(living)).state == S.DONE
+    assert done(app, session, ticket(living, at=utcnow() + timedelta(seconds=2))).state == S.DONE
     assert session.get_one(ThirdPartyApp, launch.third_party_app.id).held == ""
     credentials.breaker(app).forget()
     perform(app, run.id)
@@ -172,7 +172,7 @@ def test_a_new_ticket_has_a_refused_app_tried_at_once(
         session.execute(update(ThirdPartyApp).values(held="app", fault="x", probe_at=later))
         session.commit()
     living = sandbox.post("ticket", appid=COMPONENT["appid"])["tickets"][COMPONENT["appid"]]
-    assert done(app, session, ticket(living)).state == S.DONE
+    assert done(app, session, ticket(living, at=utcnow() + timedelta(seconds=2))).state == S.DONE
     credentials.breaker(app).forget()
     credentials.breaker(app).tend()
     refresh(session)
