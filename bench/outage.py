@@ -25,12 +25,11 @@ KINDS = ("refuse", "hang", "500", "html", "empty")
 
 def measure(chosen: argparse.Namespace, how: str) -> dict[str, Any]:
     """One outage from its beginning to the end of the backlog."""
-    import sqlalchemy as sa  # noqa: PLC0415  (the clock first)
-    from flask_migrate import upgrade  # noqa: PLC0415
+    from flask_migrate import upgrade  # noqa: PLC0415  (the clock first)
 
     from app import create_app  # noqa: PLC0415
     from app import operations as core  # noqa: PLC0415
-    from app.models import MiniProgram, OperationRun, RunState  # noqa: PLC0415
+    from app.models import MiniProgram  # noqa: PLC0415
     from app.tenancy import PLATFORM, app_scope  # noqa: PLC0415
     from bench.kill import prepare  # noqa: PLC0415
     from tests.conftest import ROOT, SandboxServer, free_port, new_database, test_environment  # noqa: PLC0415
@@ -48,7 +47,7 @@ def measure(chosen: argparse.Namespace, how: str) -> dict[str, Any]:
             upgrade()
         ids, template_id = prepare(app, sandbox, chosen.runs)
         sandbox.post("settings", outage=chosen.kind)
-        calls = len(sandbox.get("journal", since=0)["rows"])
+        before = _last(sandbox)
         with app_scope(app, PLATFORM) as session:
             rows = [session.get_one(MiniProgram, row_id) for row_id in ids]
             params = {"template_id": template_id, "version": "1.0.0", "description": "演练"}
@@ -56,39 +55,14 @@ def measure(chosen: argparse.Namespace, how: str) -> dict[str, Any]:
         command = [sys.executable, "-m", "bench.outage_worker", how]
         workers = [subprocess.Popen(command, env={**os.environ, **env}, cwd=ROOT) for _ in range(chosen.workers)]
 
-        def states() -> Counter[str]:
-            with app_scope(app, PLATFORM) as session:
-                counted = sa.select(OperationRun.state, sa.func.count()).group_by(OperationRun.state)
-                return Counter({str(state): count for state, count in session.execute(counted)})
-
         time.sleep(60 * chosen.minutes)
-        during = states()
-        last = sandbox.get("journal", since=0)["rows"]
+        during, reached = states(app), _last(sandbox)
         sandbox.post("settings", outage="off")
-        back, hundred, everything = time.monotonic(), None, None
-        while everything is None and time.monotonic() - back < 3600:
-            now = states()
-            done = now[RunState.SUCCEEDED] + now[RunState.FAILED]
-            if hundred is None and now[RunState.SUCCEEDED] >= min(100, chosen.runs):
-                hundred = time.monotonic() - back
-            if done == chosen.runs:
-                everything = time.monotonic() - back
-            time.sleep(0.5)
-        with app_scope(app, PLATFORM) as session:
-            found = {run.appid: run for run in session.scalars(sa.select(OperationRun))}
-            attempts = max(run.attempts for run in found.values())
-        effects = sandbox.get("effects")
-        uploads = {
-            appid: held.get("upload", 0) for appid, held in effects.get("apps", effects).items() if appid in found
-        }
-        wrong = sum(uploads.get(appid, 0) != int(run.state == RunState.SUCCEEDED) for appid, run in found.items())
+        hundred, everything = _recovery(app, chosen.runs)
         return {
-            "failed": states()[RunState.FAILED],
-            "wrong states": wrong,
-            "uploaded twice": sum(count > 1 for count in uploads.values()),
-            "most attempts": attempts,
+            **_judged(app, sandbox),
             "in the outage": dict(during),
-            "calls in the outage": max((row["n"] for row in last), default=0) - calls,
+            "calls in the outage": reached - before,
             "first hundred after, s": hundred and round(hundred),
             "all after, s": everything and round(everything),
         }
@@ -97,6 +71,56 @@ def measure(chosen: argparse.Namespace, how: str) -> dict[str, Any]:
             worker.kill()
             worker.wait()
         sandbox.stop()
+
+
+def states(app: Any) -> Counter[str]:
+    """How many runs are in each state."""
+    import sqlalchemy as sa  # noqa: PLC0415  (the clock first)
+
+    from app.models import OperationRun  # noqa: PLC0415
+    from app.tenancy import PLATFORM, app_scope  # noqa: PLC0415
+
+    with app_scope(app, PLATFORM) as session:
+        counted = sa.select(OperationRun.state, sa.func.count()).group_by(OperationRun.state)
+        return Counter({str(state): count for state, count in session.execute(counted)})
+
+
+def _last(sandbox: Any) -> int:
+    """The number of the sandbox's latest call."""
+    return max((row["n"] for row in sandbox.get("journal", since=0)["rows"]), default=0)
+
+
+def _recovery(app: Any, runs: int) -> tuple[float | None, float | None]:
+    """Seconds from now to the first hundred successes, and to the end of the backlog."""
+    back, hundred = time.monotonic(), None
+    while time.monotonic() - back < 3600:
+        now = states(app)
+        if hundred is None and now["succeeded"] >= min(100, runs):
+            hundred = time.monotonic() - back
+        if now["succeeded"] + now["failed"] == runs:
+            return hundred, time.monotonic() - back
+        time.sleep(0.5)
+    return hundred, None
+
+
+def _judged(app: Any, sandbox: Any) -> dict[str, int]:
+    """What the runs say beside what the sandbox has seen."""
+    import sqlalchemy as sa  # noqa: PLC0415  (the clock first)
+
+    from app.models import OperationRun, RunState  # noqa: PLC0415
+    from app.tenancy import PLATFORM, app_scope  # noqa: PLC0415
+
+    with app_scope(app, PLATFORM) as session:
+        found = {run.appid: run for run in session.scalars(sa.select(OperationRun))}
+    effects = sandbox.get("effects")
+    uploads = {appid: held.get("upload", 0) for appid, held in effects.get("apps", effects).items() if appid in found}
+    told = {appid: int(run.state == RunState.SUCCEEDED) for appid, run in found.items()}
+    return {
+        "failed": states(app)["failed"],
+        "wrong states": sum(uploads.get(appid, 0) != done for appid, done in told.items()),
+        "uploaded twice": sum(count > 1 for count in uploads.values()),
+        "most attempts": max(run.attempts for run in found.values()),
+    }
 
 
 def main() -> int:
