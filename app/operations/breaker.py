@@ -47,7 +47,6 @@ PROBES: dict[Host, tuple[Call[Any], Token]] = {
     Host.MICROAPP: (ListDraftsV1(), Token.COMPONENT_V1),
     Host.TOUTIAO: (CensorImageV1(app_id=""), Token.AUTHORIZER_V1),
 }
-OF_NO_APP = frozenset({Token.NONE, Token.COMPONENT, Token.COMPONENT_V1})  # calls of the third-party app itself
 OTHER_PROBE = ListTemplates()  # where the usual one is itself what fails
 
 
@@ -154,7 +153,7 @@ class Breaker:
             if answered:
                 self._good(host, endpoint)
             else:
-                self._bad(call, host, endpoint, tokens.appid or tokens.component_appid)
+                self._bad(call, host, endpoint, tokens)
         except SQLAlchemyError as fault:  # the database is away: the next call tells the same
             log.warning("breaker_not_written", fault=type(fault).__name__)
 
@@ -172,18 +171,19 @@ class Breaker:
         if endpoint in self._rows:
             self._close(endpoint)
 
-    def _bad(self, call: Call[Any], host: str, endpoint: str, app: str) -> None:
+    def _bad(self, call: Call[Any], host: str, endpoint: str, tokens: Tokens) -> None:
         one_only = self._only_one_app()
         with self._guard:
             trouble = self._hosts.setdefault(host, _Trouble())
             alone = self._endpoints.setdefault(endpoint, _Trouble())
             for one in (trouble, alone):
-                one.apps.add(app)
+                one.apps.add(tokens.appid or tokens.component_appid)
                 one.endpoints.add(endpoint)
                 one.count += 1
             everywhere = len(trouble.apps) > 1 and len(trouble.endpoints) > 1
             suspect = trouble.count > 1
-            several = one_only or len(alone.apps) > 1 or call.route.token in OF_NO_APP
+            # Calls of the third-party app itself are all of one: a second could never be seen to fail.
+            several = one_only or len(alone.apps) > 1 or tokens.appid is None
             own = alone.count >= IN_A_ROW and several
             lately = time.monotonic() - self._answered.get(host, -RECENT) < RECENT
         if host in self._rows and host not in self._windows:
