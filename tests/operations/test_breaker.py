@@ -335,6 +335,13 @@ def test_a_batch_begins_with_one_run_and_widens() -> None:
     assert [widths.of(key) for key in ((1, "a"), (1, "b"), (2, None))] == [1, 1, 2]
 
 
+def test_a_run_that_another_worker_had_widens_nothing(app: Flask) -> None:
+    dispatcher = Dispatcher(app)
+    dispatcher._work(10_000_000, (1, "a"))
+    assert dispatcher.widths.of((1, "a")) == 1
+    dispatcher.pool.shutdown()
+
+
 @pytest.mark.slow
 def test_a_fault_that_stood_at_the_start_of_a_batch_costs_three_calls_at_most(
     app: Flask, session: Session, weather: SandboxServer, launch: Launch
