@@ -140,7 +140,7 @@ def main() -> int:
     about = f"{chosen.runs} runs, {chosen.workers} worker(s), clock x{chosen.speed:g}"
     print(f"{chosen.kind}, {chosen.minutes:g} minutes, {about}")
     for name in found[sides[0]]:
-        print(f"{name:24}" + "".join(f"{how + ' breaker: ' + str(found[how][name]):56}" for how in sides))
+        print(f"{name:24}" + "".join(f"{how + ' breaker: ' + str(found[how][name]):80}" for how in sides))
     return 0 if not found[sides[-1]]["failed"] and not found[sides[-1]]["wrong states"] else 1
 
 

@@ -310,6 +310,7 @@ def test_cancelling_a_batch_ends_what_waits_and_nothing_else(app: Flask, session
         assert batches.cancel(session, "c" * 32, "运营") == 1
     refresh(session)
     assert (waiting.state, waiting.message) == (RunState.FAILED, "已取消")
+    assert waiting.advice == "由 运营 取消，之后没有发送", "it may have been sent before, and been refused for a while"
     assert waiting.finished_at is not None and waiting.lock is None
     assert (running.state, done.state) == (RunState.RUNNING, RunState.SUCCEEDED)
     assert not perform(app, waiting.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from app.douyin.profile import GetAppInfo
 from app.douyin.template import ListTemplates
 from app.errors import DouyinError, Held, NoAnswer
 from app.jobs.dispatch import Dispatcher, Widths
-from app.models import Circuit, Door, MiniProgram, OperationRun, RunState
+from app.models import AuthorizationState, Circuit, Door, MiniProgram, OperationRun, RunState
 from app.models.base import utcnow
 from app.operations import breaker as module
 from app.operations import credentials, holds
@@ -175,6 +176,67 @@ def test_a_good_answer_between_two_silences_closes_the_case(
 def _tokens(app: Flask, row: Any) -> Any:
     with app_scope(app, PLATFORM) as session:
         return credentials.bind(session, row).tokens
+
+
+def test_a_probe_says_nothing_of_the_calls_it_is_made_for(app: Flask, session: Session, launch: Launch) -> None:
+    """An answer to it widens nothing, and clears no failure; a silence opens nothing."""
+    breaker = credentials.breaker(app)
+    tokens = _tokens(app, launch.mini_program)
+    breaker._closing("open")
+    for answered in (True, False):
+        with holds.passing():
+            breaker.admit(GetVersions(), tokens)
+            breaker.note(GetVersions(), tokens, answered=answered, error=None)
+    assert (breaker.window(), circuits(session)) == (1, {"open": "closing"})
+
+
+def test_a_suspicion_that_was_cleared_is_not_looked_into_again_at_once(
+    app: Flask, session: Session, weather: SandboxServer, launch: Launch, second: MiniProgram
+) -> None:
+    """One app's endpoint fails and no other: a probe found the host well."""
+    assert second.state == AuthorizationState.AUTHORIZED
+    weather.post("settings", outage="500", outage_paths=["package_version/versions"])
+    call(app, launch.mini_program, GetVersions())
+    failed = [row for row in weather.get("journal")["rows"] if row["path"].endswith("versions/")]
+    assert failed, "the endpoint was asked"
+    before = calls(weather)
+    sent = sum(call(app, launch.mini_program, GetVersions()) == "silent" for _ in range(3))
+    resent = sum(row["path"].endswith("versions/") for row in weather.get("journal")["rows"]) - len(failed)
+    assert (sent, calls(weather) - before) == (3, resent), "no probe among them"
+
+
+def test_an_endpoint_is_not_blamed_while_nothing_else_was_answered(
+    app: Flask, session: Session, weather: SandboxServer, launch: Launch, second: MiniProgram
+) -> None:
+    """Another process is looking into it: until it says so, all of the host may be away."""
+    with app_scope(app, PLATFORM) as own:
+        soon = utcnow() + timedelta(minutes=1)
+        own.add(Circuit(name="open", state="closed", reason="", owner="another", lease_until=soon))
+        own.commit()
+    credentials.breaker(app).forget()
+    weather.post("settings", outage="500")
+    for row in (launch.mini_program, second, launch.mini_program):
+        tokens = _tokens(app, row)
+        credentials.breaker(app).admit(GetVersions(), tokens)
+        credentials.breaker(app).note(GetVersions(), tokens, answered=False, error=None)
+    assert circuits(session) == {}
+
+
+def test_what_stays_away_is_tried_again_after_five_to_twenty_seconds(
+    app: Flask, session: Session, weather: SandboxServer, launch: Launch
+) -> None:
+    weather.post("settings", outage="500")
+    call(app, launch.mini_program, GetVersions())
+    pauses = []
+    for _ in range(8):
+        try_again(app)
+        refresh(session)
+        row = session.get_one(Circuit, "open")
+        assert row.probe_at is not None
+        pauses.append((row.probe_at - utcnow()).total_seconds())
+    assert 3 < min(pauses)
+    assert max(pauses) <= 20
+    assert max(pauses) - min(pauses) > 0.5, "processes that met the outage together do not try together"
 
 
 def test_of_many_that_meet_it_one_tries(

@@ -28,7 +28,7 @@ from app.models import (
 from app.models.base import utcnow
 from app.operations import OPERATIONS, credentials, release, stages, template
 from app.operations.perform import perform
-from app.operations.proof import ALREADY, Kept, Verdict
+from app.operations.proof import ALREADY, Kept, Proved, Settlement, Sight, Verdict, Work, event
 from tests.conftest import Launch, SandboxServer, change, operate, refresh
 from tests.operations.test_release import Loop
 
@@ -419,3 +419,31 @@ def test_two_new_templates_are_asked_about() -> None:
     held = Kept({"templates": {"1": "1.0.0"}}, {"version": "1.0.0"}, utcnow(), 1)
     assert template._added(held, {"templates": {"1": "1.0.0", "2": "1.0.0", "3": "1.0.0"}}).verdict is Verdict.ASK
     assert template._added(held, {"templates": {"1": "1.0.0", "2": "2.0.0"}}).verdict is Verdict.NOT_DONE
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_look_before_another_call_stops_at_all_but_what_was_not_done(session: Session, verdict: Verdict) -> None:
+    """What is over is refused by the operation itself, in its own words; what cannot be told stops here."""
+    run = OperationRun(evidence={"before": {}, "wanted": {}, "at": "2026-01-01T00:00:00+00:00", "calls": 1})
+    proof = event(
+        lambda _row, _work, _params: Sight({"seen": True}),
+        happened=lambda _kept, _facts: Settlement(verdict),
+        take=lambda *_found: {},
+    )
+    work = Work(session, run, None, proof)
+    if verdict in {Verdict.NOT_DONE, Verdict.OVER}:
+        assert work.look().facts == {"seen": True}
+    else:
+        with pytest.raises(Proved):
+            work.look()
+
+
+@pytest.mark.parametrize(("others", "verdict"), [(0, Verdict.DONE), (1, Verdict.ASK)])
+def test_of_several_new_templates_none_is_claimed(loop: Loop, others: int, verdict: Verdict) -> None:
+    """They carry no mark of ours: whoever else added one at the same time cannot be told apart."""
+    app = template_app(loop)
+    proof = OPERATIONS["add_template"].proof
+    assert proof is not None
+    kept = Kept({"templates": {"1": "1.0.0"}}, {"version": app.draft_version}, utcnow(), 1)
+    made = {str(10 + number): app.draft_version for number in range(1 + others)}
+    assert proof.judge(kept, {"templates": {"1": "1.0.0", **made}}).verdict is verdict
