@@ -15,10 +15,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import sqlalchemy as sa
 from flask import Flask
@@ -144,10 +145,11 @@ def revoked(site: Site) -> dict[str, Any]:
     with site.workers():
         before = site.last()
         site.wait(lambda: len(site.since(before)) >= 5, 30)
-        if site.how == "without":
-            inbound.holds.hold_mini_program = lambda *_: None  # type: ignore[assignment]
         event = sealed(about(appid, "UNAUTHORIZED", at=datetime.now(UTC)))
-        assert inbound.receive(site.app, COMPONENT["appid"], "authorization", event, "127.0.0.1")
+        # As before it was: taken back afterwards, for the side with the gate is measured in the same process.
+        gone = patch.object(inbound.holds, "hold_mini_program", lambda *_: None)
+        with gone if site.how == "without" else nullcontext():
+            assert inbound.receive(site.app, COMPONENT["appid"], "authorization", event, "127.0.0.1")
         acknowledged = time.time()
         time.sleep(3)
         rows = [row for row in site.since(before) if row["at"] > acknowledged]
