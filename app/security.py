@@ -79,6 +79,7 @@ class Principal:
             address=_address(),
             merchant_id=self.merchant_id,
             on_behalf_of=self.acting.merchant_name[:64] if self.acting else "",
+            via=self.user.via,
         )
 
 
@@ -285,11 +286,6 @@ class SecurityManager(FabSecurityManager):
         manager.session_protection = None  # it hashes a header that anyone can send
         return manager
 
-    def create_jwt_manager(self, app: Any) -> Any:
-        manager = super().create_jwt_manager(app)
-        manager.additional_claims_loader(lambda _identity: {"gen": g.token_generation})
-        return manager
-
     def register_views(self) -> None:
         """None of FAB's: the views' floor registers ours (app/views/account.py)."""
 
@@ -316,13 +312,16 @@ class SecurityManager(FabSecurityManager):
         return user
 
     def load_user_jwt(self, _jwt_header: Any, jwt_data: dict[str, Any]) -> ConsoleUser | None:
-        """The token's user; None when it was given out before the last change of credentials."""
+        """The token's user; None when its log-in has ended, or the user's credentials have changed since."""
         user = _user(jwt_data.get("sub"))
         if user is None or jwt_data.get("gen") != user.credential_generation or user.must_change_password:
             return None
         if must_enrol(user):
             return None
-        g.token_generation = user.credential_generation
+        with reading(), login_session(SYSTEM) as own:
+            g.api_session = websession.find_api(own, jwt_data.get("sid"), user.id)
+        if g.api_session is None:
+            return None
         adopt(Principal(user, user.role_names), Door.REST)
         return user
 

@@ -45,6 +45,33 @@ class CodeForm(FlaskForm):
     code = StringField("验证码", render_kw=CODE_INPUT, validators=[required("验证码"), Length(max=64)])
 
 
+class LinkForm(FlaskForm):
+    token = StringField("链接中「#」之后的部分", render_kw=CODE_INPUT | {"maxlength": 64}, validators=[Length(max=64)])
+
+
+def _unkept(page: str, status: int) -> Any:
+    """A page that no browser keeps."""
+    answer = make_response(page, status)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+OLD, NEW = {"autocomplete": "current-password"}, {"autocomplete": "new-password"}
+
+
+class NewPasswordForm(FlaskForm):
+    password = PasswordField("新密码", render_kw=NEW, description=RULE, validators=[required("新密码")])
+    again = PasswordField(
+        "再输入一次新密码",
+        render_kw=NEW,
+        validators=[InputRequired("请再输入一次新密码"), EqualTo("password", "两次输入的新密码不一致")],
+    )
+
+
+class PasswordForm(NewPasswordForm):
+    old_password = PasswordField("当前密码", render_kw=OLD, validators=[required("当前密码"), Length(max=LONGEST)])
+
+
 class LoginView(AuthDBView):
     """The log-in form, its second step, and the way out."""
 
@@ -95,9 +122,40 @@ class LoginView(AuthDBView):
             if status == 200:
                 status = 401
                 attach(form, twofactor.WRONG_CODE, "code")
-        page = make_response(self.render_template("account/login_code.html", form=form), status)
-        page.headers["Cache-Control"] = "no-store"
-        return page
+        return _unkept(self.render_template("account/login_code.html", form=form), status)
+
+    @expose("/login/link", methods=["GET", "POST"])
+    def link(self) -> Any:
+        """Where a link to set a password leads. Its token is behind the `#`, which no browser sends: a script, or the
+        reader, gives it by the form, so that neither a log nor another site's Referer ever holds it."""
+        form, status = LinkForm(), 200
+        if form.validate_on_submit():
+            if principal() is not None:
+                sign_out()
+            if signin.begin_link(form.token.data or ""):
+                return redirect(url_for("LoginView.set_password"))
+            attach(form, accounts.LINK_GONE, None)
+            status = 401
+        return _unkept(self.render_template("account/login_link.html", form=form, known=principal()), status)
+
+    @expose("/login/link/password", methods=["GET", "POST"])
+    def set_password(self) -> Any:
+        """The owner's own password, by the link that was opened in this browser."""
+        user = signin.link_user()
+        if user is None:
+            flash(accounts.LINK_GONE, "warning")
+            return redirect(url_for("LoginView.login"))
+        form = NewPasswordForm()
+        if form.validate_on_submit():
+            try:
+                return signin.enter(signin.by_link(form.password.data or ""), redirect("/"))  # type: ignore[arg-type]
+            except signin.CodeNeeded as needed:
+                signin.begin_half(needed.user, "/")
+                return redirect(url_for("LoginView.code"))
+            except Refused as refused:
+                attach(form, refused.message, refused.field)
+        page = self.render_template("account/login_password.html", form=form, user=user)
+        return _unkept(page, 422 if form.errors else 200)
 
     @expose("/logout/", methods=["GET", "POST"])
     def logout(self) -> Any:
@@ -107,19 +165,6 @@ class LoginView(AuthDBView):
             return self.render_template("account/logout.html", form=FlaskForm())
         sign_out()
         return redirect(url_for("LoginView.login"))
-
-
-OLD, NEW = {"autocomplete": "current-password"}, {"autocomplete": "new-password"}
-
-
-class PasswordForm(FlaskForm):
-    old_password = PasswordField("当前密码", render_kw=OLD, validators=[required("当前密码"), Length(max=LONGEST)])
-    password = PasswordField("新密码", render_kw=NEW, description=RULE, validators=[required("新密码")])
-    again = PasswordField(
-        "再输入一次新密码",
-        render_kw=NEW,
-        validators=[InputRequired("请再输入一次新密码"), EqualTo("password", "两次输入的新密码不一致")],
-    )
 
 
 class NameForm(FlaskForm):

@@ -329,6 +329,11 @@ def exact_time(row: AuditEntry) -> Markup:
     )
 
 
+def actor_cell(row: AuditEntry) -> Any:
+    """Who did it; beside the name, whose link had let them in."""
+    return Markup("{} <span class='quiet'>{}</span>").format(row.actor_name, via_words(row.via)) if row.via else row.actor_name
+
+
 class AuditEntryView(PlatformView):
     """Who changed what, when, from where, before and after (审计日志)."""
 
@@ -349,16 +354,19 @@ class AuditEntryView(PlatformView):
     }
     cells = {
         "at": exact_time,
+        "actor_name": actor_cell,
+        "via": lambda row: via_words(row.via),
         "action": lambda row: ACTION_WORDS.get(row.action, row.action),
         "subject": audited_cell,
         "changes": changes_cell,
         "door": lambda row: DOORS.get(row.door, row.door),
     }
-    export_columns = ["at", "actor_name", "on_behalf_of", "action", "subject", "changes", "door", "address"]
-    export_cells = {"subject": audited_cell, "changes": changes_cell, "door": lambda row: DOORS.get(row.door, row.door)}
+    export_columns = ["at", "actor_name", "on_behalf_of", "via", "action", "subject", "changes", "door", "address"]
+    export_cells = {
+        "via": lambda row: via_words(row.via), "subject": audited_cell, "changes": changes_cell, "door": lambda row: DOORS.get(row.door, row.door)}
     state_columns = ()
     show_template = "console/audit.html"
-    show_sections = [("记录", ["at", "actor_name", "on_behalf_of", "address", "door", "action", "subject"])]
+    show_sections = [("记录", ["at", "actor_name", "on_behalf_of", "via", "address", "door", "action", "subject"])]
 
     @property
     def choices(self) -> dict[str, Any]:  # type: ignore[override]

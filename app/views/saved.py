@@ -82,7 +82,8 @@ class SavedViewsView(BaseView):
         return self.render_template(
             "console/list/saved.html", view=found, query=kept(found, asked), names=_names(rows),
             chosen=parse_key(request.args.get("saved", "")), own=[row for row in rows if _is_own(row)],
-            shared=[row for row in rows if not _is_own(row)], may_default=_may_default(), address=address,
+            shared=[row for row in rows if not _is_own(row)], may_default=_may_default(), may_share=may_share(),
+            address=address,
         )  # fmt: skip
 
     @expose("/save", methods=["POST"])
@@ -175,6 +176,8 @@ class SavedViewsView(BaseView):
         name = name.strip()
         if not name or len(name) > LONGEST_NAME:
             raise Refused(f"请填写视图名称，最多 {LONGEST_NAME} 个字")
+        if shared and not may_share():
+            raise Refused("登录商户期间不能共享视图：商户无法删除它")
         if is_personal(row.query):
             raise Refused(PERSONAL)
         with db.session.no_autoflush:
@@ -230,6 +233,11 @@ def _may_default() -> bool:
     """Whoever is at work as a merchant does not change what their own account opens with."""
     known = principal()
     return known is not None and known.acting is None
+
+
+def may_share() -> bool:
+    """Whoever is at work as a merchant leaves nothing among its people that only the platform could take away."""
+    return _may_default()
 
 
 def _open_with(row: SavedView | None, endpoint: str = "") -> None:

@@ -24,6 +24,7 @@ from app.views import cells, self_test
 from app.views.base import CRUD, PlatformView
 from app.views.interface import ScopedInterface, condition
 from app.views.operate import OperationActions
+from app.views.own import prove_first
 from app.views.tabs import Related
 
 
@@ -159,6 +160,25 @@ class ThirdPartyAppView(OperationActions, PlatformView):
     def gone_along(self, row: ThirdPartyApp) -> list[tuple[str, int]]:
         count = thirdparty.gone_along(db.session(), row)
         return [("已获取的凭据", count)] if count else []
+
+    @expose("/add", methods=["GET", "POST"])
+    @has_access
+    def add(self) -> Any:
+        return self._proved() or super().add()
+
+    @expose("/edit/<pk>", methods=["GET", "POST"])
+    @has_access
+    def edit(self, pk: str) -> Any:
+        return self._proved() or super().edit(pk)
+
+    @expose("/delete/<pk>", methods=["GET", "POST"])
+    @has_access
+    def delete(self, pk: str) -> Any:
+        return self._proved() or super().delete(pk)
+
+    def _proved(self) -> Any:
+        """A way to prove oneself first: whoever has these secrets can speak to Douyin as us."""
+        return prove_first()
 
     @expose("/self_test/<pk>", methods=["POST"])
     @has_access

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from flask import abort, flash, g, redirect, request, url_for
+from flask import abort, current_app, flash, g, redirect, request, url_for
 from flask_appbuilder import expose, has_access
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
@@ -58,7 +58,7 @@ def account_form(roles: tuple[str, ...], *, editing: bool) -> type[FlaskForm]:
 
 
 class AccountsView(PlatformView):
-    """What both screens share. Passwords are made here and shown once; nobody types one for another."""
+    """What both screens share. Nobody types or sees a password of another: they are given a link to set one by."""
 
     datamodel: ClassVar[Any]
     include_route_methods = READ | {"add", "edit", "reset", "reset_second", "revoke_key"}
@@ -93,12 +93,13 @@ class AccountsView(PlatformView):
         form = account_form(self.roles_offered, editing=False)()
         if form.validate_on_submit():
             try:
-                user, password = accounts.create_user(
+                user = accounts.create_user(
                     db.session(), form.username.data, [form.roles.data], merchant=merchant,
                     full_name=form.full_name.data or "", email=form.email.data or "",
                 )  # fmt: skip
+                token = accounts.invite(db.session(), user)
                 db.session.commit()
-                return self._password_page(user, password, "新建")
+                return self._link_page(user, token, "新建")
             except Refused as refused:
                 db.session.rollback()
                 attach(form, refused.message, refused.field)
@@ -149,9 +150,9 @@ class AccountsView(PlatformView):
             return asked
         form = FlaskForm()
         if form.validate_on_submit():
-            password = accounts.reset_password(db.session(), user)
+            token = accounts.reset_password(db.session(), user)
             db.session.commit()
-            return self._password_page(user, password, "重置")
+            return self._link_page(user, token, "重置")
         return self.render_template("account/reset.html", form=form, user=user, back=self.row_url(user))
 
     @expose("/reset_second/<pk>", methods=["GET", "POST"])
@@ -191,9 +192,12 @@ class AccountsView(PlatformView):
             "may_reset_second": self.may("reset_second") and row.id != g.user.id,
         }
 
-    def _password_page(self, user: User, password: str, done: str) -> Any:
+    def _link_page(self, user: User, token: str, done: str) -> Any:
+        """The link to hand on. What it opens is behind the `#`, so that it reaches no server's log."""
+        link = f"{current_app.config['PUBLIC_URL']}{url_for('LoginView.link')}#{token}"
+        minutes = int(accounts.LINK_LIFE.total_seconds() // 60)
         return self.render_template(
-            "account/password_shown.html", user=user, password=password, done=done, back=self.row_url(user)
+            "account/link_shown.html", user=user, link=link, done=done, minutes=minutes, back=self.row_url(user)
         )
 
     def row_links(self, row: Any) -> list[tuple[str, str]]:
