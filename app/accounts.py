@@ -12,6 +12,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
+from flask import Flask
 from flask_appbuilder.security.sqla.models import Role
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
@@ -34,6 +35,7 @@ USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{1,63}")
 MAIL = re.compile(r"[^@\s<>\"',;]{1,64}@[^@\s<>\"',;]{1,120}\.[^@\s<>\"',;.]{1,24}")
 MAIL_TAKEN = "这个邮箱不能使用：请换一个"
 RESET, INVITE = "reset", "invite"
+LINK_PATH = "/login/link"  # the page that takes the token from behind the #
 LINK_LIFE = timedelta(minutes=30)
 LINK_SAID = timedelta(hours=24)  # how long everything done says by whose link the password was set
 LINK_GONE = "这个链接无效、已经用过或已过期：请联系给您链接的人重新获取"
@@ -175,6 +177,11 @@ def _new_link(session: Session, user: ConsoleUser, kind: str) -> str:
     return token
 
 
+def link_url(app: Flask, token: str) -> str:
+    """The link to hand on. What it opens is behind the `#`, so that it reaches no server's log and no Referer."""
+    return f"{app.config['PUBLIC_URL']}{LINK_PATH}#{token}"
+
+
 def _asking(session: Session) -> str:
     return str((session.info.get("actor") or {}).get("name") or "系统")
 
@@ -203,7 +210,9 @@ def set_by_link(session: Session, user: ConsoleUser, link: PasswordLink, passwor
     end_credentials(session, user)
     record(session, "password_set", subject=user)
     if kind == RESET:
-        tell_owner(session, user, "已通过重置链接设置新密码", f"链接由 {by_name} 生成。如果不是您设置的，请联系平台管理员。")
+        tell_owner(
+            session, user, "已通过重置链接设置新密码", f"链接由 {by_name} 生成。如果不是您设置的，请联系平台管理员。"
+        )
 
 
 def tell_owner(session: Session, user: ConsoleUser, title: str, body: str) -> None:

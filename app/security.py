@@ -41,6 +41,8 @@ PROOF_MINUTES = 10
 OWN_ACCOUNT = "ProfileView"
 # The screens of one's own account: while logged in as a merchant there is no account.
 OWN_VIEWS = frozenset({OWN_ACCOUNT, "TwoFactorView", "ApiKeyView"})
+# What an operator's file would take out of a merchant's space: exports are made on the platform's own pages.
+NOT_ACTING = frozenset({"can_export"})
 # Where a user may still go whose password must be changed first, or who must set up the second factor first.
 BEFORE_CHANGE = frozenset({"ProfileView.password", "LoginView.logout"})
 BEFORE_ENROLMENT = frozenset({"TwoFactorView.enrol", "ProfileView.confirm", "LoginView.logout"})
@@ -376,7 +378,7 @@ class SecurityManager(FabSecurityManager):
 
     def has_access(self, permission_name: str, view_name: str) -> bool:
         known = principal()
-        if known is None or (known.acting and view_name in OWN_VIEWS):
+        if known is None or (known.acting and (view_name in OWN_VIEWS or permission_name in NOT_ACTING)):
             return False
         if permission_name == "menu_access":
             return view_name in self.get_user_menu_access([view_name])

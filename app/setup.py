@@ -102,9 +102,7 @@ def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", 
         if merchant is None:
             raise Refused(f"没有商户 {merchant_key}")
     chosen = password if password is not None else passwords.new_password()
-    accounts.create_user(
-        session, name, [role], merchant=merchant, password=chosen, must_change=password is None
-    )
+    accounts.create_user(session, name, [role], merchant=merchant, password=chosen, must_change=password is None)
     session.commit()
     return chosen
 

@@ -71,9 +71,7 @@ def by_password(user_name: str, password: str, *, code: str | None = None) -> Co
 def begin_half(user: ConsoleUser, target: str) -> None:
     """Remember, under a new session id, whose password was right; a code must follow."""
     until = utcnow() + HALF_LIFE
-    _begin_step(
-        HALF, {"id": user.id, "gen": user.credential_generation, "until": until.isoformat(), "next": target}
-    )
+    _begin_step(HALF, {"id": user.id, "gen": user.credential_generation, "until": until.isoformat(), "next": target})
 
 
 def _begin_step(name: str, held: dict[str, Any]) -> None:

@@ -363,9 +363,10 @@ def find_api(orm: Session, name: Any, user_id: int) -> ApiSession | None:
 
 
 def rotate(orm: Session, held: ApiSession, serial: Any) -> ApiSession | None:
-    """Take the refresh token of this serial out of use for the next one; None when it was used before. The caller commits.
+    """Take the refresh token of this serial out of use for the next one; None when it was used before.
 
-    Of two that come with the same token one gets the next; the other, and with it the log-in, is for the caller to end.
+    Of two that come with the same token one gets the next. The caller commits, and ends a log-in of which a token was
+    used twice.
     """
     if not isinstance(serial, int) or not serial:
         return None

@@ -1,4 +1,4 @@
-"""Log-in for machines: FAB's addresses, with our throttle, bodies that are checked, and a session behind every token."""
+"""Log-in for machines: FAB's addresses, with our throttle, checked bodies, and a session behind every token."""
 
 from __future__ import annotations
 

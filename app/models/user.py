@@ -53,7 +53,7 @@ class ConsoleUser(SelfScoped, FabUser):
 
     @property
     def via(self) -> str:
-        """`reset:<name>` or `invite:<name>` for a day after a password was set by the link of somebody else; else empty."""
+        """`reset:<name>` or `invite:<name>` for a day after a password was set by somebody else's link; else empty."""
         if self.link_until is None or self.link_until <= utcnow():
             return ""
         return f"{self.link_kind}:{self.link_by}"

@@ -340,7 +340,8 @@ def _may_release(app: MiniProgram, look: Look) -> str | None:
 
 
 @operation(
-    "发布上线", params=VersionParams, ready=_may_release, danger=True, live=True, confirm="把审核通过的版本发布为线上版本",
+    "发布上线", params=VersionParams, ready=_may_release, danger=True, live=True,
+    confirm="把审核通过的版本发布为线上版本",
     proof=goal(stages.look, stands=stages.is_live, otherwise=stages.not_live, take=_took_reading),
 )  # fmt: skip
 def release(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:

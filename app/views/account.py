@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from wtforms import PasswordField, StringField, TextAreaField
 from wtforms.validators import EqualTo, InputRequired, Length
 
-from app import accounts, signin, twofactor, websession
+from app import accounts, api_keys, signin, twofactor, websession
 from app.api.login import SecurityApi
 from app.errors import Refused
 from app.extensions import db
@@ -124,7 +124,7 @@ class LoginView(AuthDBView):
                 attach(form, twofactor.WRONG_CODE, "code")
         return _unkept(self.render_template("account/login_code.html", form=form), status)
 
-    @expose("/login/link", methods=["GET", "POST"])
+    @expose(accounts.LINK_PATH, methods=["GET", "POST"])
     def link(self) -> Any:
         """Where a link to set a password leads. Its token is behind the `#`, which no browser sends: a script, or the
         reader, gives it by the form, so that neither a log nor another site's Referer ever holds it."""
@@ -224,6 +224,8 @@ class ProfileView(BaseView):
             current=websession.current_hash(),
             handle_of=websession.handle_of,
             device_words=device_words,
+            listed=websession.LISTED,
+            keys=api_keys.live_count(db.session, user.id),
         )
 
     @expose("/password", methods=["GET", "POST"])
@@ -240,7 +242,7 @@ class ProfileView(BaseView):
     @expose("/sessions/end", methods=["POST"])
     @has_access
     def end_sessions(self) -> Any:
-        """End the one session that `session` names, or all but this one."""
+        """End the one session that `session` names, or all but this one, and with `keys` the API keys too."""
         handle, here = request.form.get("session", ""), websession.current_hash() or ""
         if handle and here.startswith(handle):
             raise Refused("请用「退出登录」结束当前的登录")
@@ -248,6 +250,8 @@ class ProfileView(BaseView):
             ended = websession.end_one(db.session, g.user.id, handle)
         else:
             ended = websession.end_all(db.session, g.user.id, but=here)
+            if "keys" in request.form:
+                api_keys.revoke_all(db.session(), own_row())
         record(db.session, "sessions_end", subject=own_row(), count=ended)
         db.session.commit()
         flash(f"已结束 {ended} 处登录", "success")

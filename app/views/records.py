@@ -20,6 +20,7 @@ from app.i18n import language, say
 from app.models import ApiCall, AuditEntry, InboundEvent, OperationRun, RefusedPush, RunState, Template, User
 from app.models.audit import record
 from app.models.operation import Door
+from app.models.user import via_words
 from app.operations import call_log, fleet, inbound, refusals
 from app.operations.connection import application
 from app.operations.perform import resolve
@@ -331,7 +332,9 @@ def exact_time(row: AuditEntry) -> Markup:
 
 def actor_cell(row: AuditEntry) -> Any:
     """Who did it; beside the name, whose link had let them in."""
-    return Markup("{} <span class='quiet'>{}</span>").format(row.actor_name, via_words(row.via)) if row.via else row.actor_name
+    if not row.via:
+        return row.actor_name
+    return Markup("{} <span class='quiet'>{}</span>").format(row.actor_name, via_words(row.via))
 
 
 class AuditEntryView(PlatformView):
@@ -363,7 +366,9 @@ class AuditEntryView(PlatformView):
     }
     export_columns = ["at", "actor_name", "on_behalf_of", "via", "action", "subject", "changes", "door", "address"]
     export_cells = {
-        "via": lambda row: via_words(row.via), "subject": audited_cell, "changes": changes_cell, "door": lambda row: DOORS.get(row.door, row.door)}
+        "subject": audited_cell, "changes": changes_cell, "door": lambda row: DOORS.get(row.door, row.door),
+        "via": lambda row: via_words(row.via),
+    }  # fmt: skip
     state_columns = ()
     show_template = "console/audit.html"
     show_sections = [("记录", ["at", "actor_name", "on_behalf_of", "via", "address", "door", "action", "subject"])]

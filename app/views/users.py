@@ -151,9 +151,14 @@ class AccountsView(PlatformView):
         form = FlaskForm()
         if form.validate_on_submit():
             token = accounts.reset_password(db.session(), user)
+            if "keys" in request.form:
+                api_keys.revoke_all(db.session(), user)
             db.session.commit()
             return self._link_page(user, token, "重置")
-        return self.render_template("account/reset.html", form=form, user=user, back=self.row_url(user))
+        return self.render_template(
+            "account/reset.html", form=form, user=user, back=self.row_url(user),
+            second=twofactor.is_on(db.session, user.id), keys=api_keys.live_count(db.session, user.id),
+        )  # fmt: skip
 
     @expose("/reset_second/<pk>", methods=["GET", "POST"])
     @has_access
@@ -193,8 +198,7 @@ class AccountsView(PlatformView):
         }
 
     def _link_page(self, user: User, token: str, done: str) -> Any:
-        """The link to hand on. What it opens is behind the `#`, so that it reaches no server's log."""
-        link = f"{current_app.config['PUBLIC_URL']}{url_for('LoginView.link')}#{token}"
+        link = accounts.link_url(current_app, token)
         minutes = int(accounts.LINK_LIFE.total_seconds() // 60)
         return self.render_template(
             "account/link_shown.html", user=user, link=link, done=done, minutes=minutes, back=self.row_url(user)
