@@ -24,9 +24,6 @@ ROLE_WORDS = {
     "clerk": "核销员",
 }
 
-VIA_WORDS = {"reset": "重置", "invite": "开通"}
-
-
 class ConsoleUser(SelfScoped, FabUser):
     """A person who signs in. `merchant_id` decides the scope of every session it opens."""
 
@@ -66,7 +63,9 @@ class ConsoleUser(SelfScoped, FabUser):
 def via_words(via: str) -> str:
     """`ConsoleUser.via` as people read it: 重置：operator."""
     kind, _, name = via.partition(":")
-    return f"{VIA_WORDS.get(kind, kind)}：{name}" if via else ""
+    if not via:
+        return ""
+    return f"开通：{name}" if kind == "invite" else f"重置：{name}"
 
 
 User = ConsoleUser  # FAB has a mapped class of that name in the same registry; strings there mean FAB's
