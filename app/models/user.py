@@ -24,6 +24,7 @@ ROLE_WORDS = {
     "clerk": "核销员",
 }
 
+
 class ConsoleUser(SelfScoped, FabUser):
     """A person who signs in. `merchant_id` decides the scope of every session it opens."""
 

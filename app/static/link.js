@@ -3,10 +3,14 @@
 (() => {
   'use strict';
   const form = document.querySelector('form[data-link]');
-  const token = location.hash.slice(1);
-  if (!form || !token) return;
-  history.replaceState(null, '', location.pathname);
-  form.elements.token.value = token;
-  form.querySelector('[data-link-field]').hidden = true;
-  if ('linkNow' in form.dataset) form.requestSubmit();
+  const take = () => {
+    const token = location.hash.slice(1);
+    if (!form || !token) return;
+    history.replaceState(null, '', location.pathname);
+    form.elements.token.value = token;
+    form.querySelector('[data-link-field]').hidden = true;
+    if ('linkNow' in form.dataset) form.requestSubmit();
+  };
+  addEventListener('hashchange', take); // the link opened in a tab that shows this page already
+  take();
 })();

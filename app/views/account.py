@@ -135,7 +135,7 @@ class LoginView(AuthDBView):
             if signin.begin_link(form.token.data or ""):
                 return redirect(url_for("LoginView.set_password"))
             attach(form, accounts.LINK_GONE, None)
-            status = 401
+            form.token.data, status = "", 401
         return _unkept(self.render_template("account/login_link.html", form=form, known=principal()), status)
 
     @expose("/login/link/password", methods=["GET", "POST"])
