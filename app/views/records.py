@@ -334,7 +334,7 @@ def actor_cell(row: AuditEntry) -> Any:
     """Who did it; beside the name, whose link had let them in."""
     if not row.via:
         return row.actor_name
-    return Markup("{} <span class='quiet'>{}</span>").format(row.actor_name, via_words(row.via))
+    return Markup("{} <span class='quiet'>{}</span>").format(cells.who(row.actor_name), say(via_words(row.via)))
 
 
 class AuditEntryView(PlatformView):
@@ -358,7 +358,7 @@ class AuditEntryView(PlatformView):
     cells = {
         "at": exact_time,
         "actor_name": actor_cell,
-        "via": lambda row: via_words(row.via),
+        "via": lambda row: say(via_words(row.via)),
         "action": lambda row: ACTION_WORDS.get(row.action, row.action),
         "subject": audited_cell,
         "changes": changes_cell,

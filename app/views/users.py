@@ -82,6 +82,9 @@ class AccountsView(PlatformView):
         "active": cells.in_use,
         "roles": lambda row: role_words(row.role_names),
         "email": lambda row: "" if is_placeholder(row.email) else row.email,
+        "must_change_password": lambda row: (
+            row.must_change_password if row.password else cells.label("待本人设置", "warn")
+        ),
     }
 
     @expose("/add", methods=["GET", "POST"])
