@@ -271,7 +271,9 @@ class ProfileView(BaseView):
             except TooManyAttempts as refused:
                 attach(form, refused.message, None)
                 status = 429
-        page = self.render_template("account/confirm.html", form=form, second=second, back=target)
+        came = local_path(request.referrer)
+        cancel = url_for("ProfileView.security") if came == "/" or came.startswith(request.path) else came
+        page = self.render_template("account/confirm.html", form=form, second=second, cancel=cancel)
         return page, 422 if form.errors and status == 200 else status
 
     @expose("/preferences", methods=["GET"])

@@ -349,3 +349,12 @@ def test_logging_in_by_form_gives_no_token_and_the_reverse(app: Flask, user: Cal
     assert client.get("/account/").status_code == 302
     log_in(client, name)
     assert client.get("/account/").status_code == 200
+
+
+def test_a_password_that_must_be_changed_comes_first(app: Flask, session: Session, user: Callable[..., str]) -> None:
+    client = app.test_client()
+    access, refresh = begun(client, user("bob", "operator"))
+    change(session, found(session, "bob"), must_change_password=True)
+    assert not opens(client, access)
+    assert client.post(REFRESH, headers=refresh).status_code == 401
+    assert token(client, "bob").status_code == 403

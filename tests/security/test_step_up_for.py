@@ -55,6 +55,18 @@ def test_an_export_asks_first_and_leads_back_to_the_list_as_it_was(
     assert len(audit(session, "export")) == 1
 
 
+def test_who_does_not_want_to_goes_back_to_where_they_came_from(client_for: Callable[..., FlaskClient]) -> None:
+    client = client_for("operator")
+    for came, back in (
+        ("http://localhost/merchantview/list/?state=active", "/merchantview/list/?state=active"),
+        ("http://localhost/account/confirm?next=/", "/account/security"),
+        ("https://evil.example/merchantview/list/", "/account/security"),
+        ("", "/account/security"),
+    ):
+        page = client.get(CONFIRM, headers={"Referer": came}).get_data(as_text=True)
+        assert f'<a class="btn" href="{back}">取消</a>' in page, came
+
+
 def test_every_list_that_exports_asks_first(app: Flask, actors: Actors, client_for: Callable[..., FlaskClient]) -> None:
     clients = [client_for("platform_admin"), client_for("owner", actors.alice)]
     tokens = [csrf_token(client, "/account/password") for client in clients]
