@@ -213,15 +213,15 @@ class ProfileView(BaseView):
     @expose("/security", methods=["GET"])
     @has_access
     def security(self) -> Any:
-        user = own_row()
+        user, here = own_row(), websession.current_hash()
         return self.render_template(
             "account/security.html",
             user=user,
             tabs=tabs(),
             second=twofactor.is_on(db.session, user.id),
             codes_left=twofactor.codes_left(db.session, user.id),
-            sessions=websession.sessions_of(db.session, user.id),
-            current=websession.current_hash(),
+            sessions=sorted(websession.sessions_of(db.session, user.id), key=lambda item: item.id_hash != here),
+            current=here,
             handle_of=websession.handle_of,
             device_words=device_words,
             listed=websession.LISTED,
