@@ -171,6 +171,7 @@ class Config:
         self.DOUYIN_V1_TOKENS = _flag(env, "DOUYIN_V1_TOKENS")
         self.OWNERS_MAY_SUBMIT = _flag(env, "OWNERS_MAY_SUBMIT")
         self.REQUIRE_2FA = _flag(env, "REQUIRE_2FA")
+        self.STEP_UP_ABOVE = int(_number(env, "STEP_UP_ABOVE", 20))
         self.AUDIT_STUCK_HOURS = _number(env, "AUDIT_STUCK_HOURS", 72)
         self.STORAGE_URL = env.get("STORAGE_URL", "").strip() or f"file://{ROOT / 'var' / 'storage'}"
         self.SANDBOX_URL = env.get("SANDBOX_URL", "")

@@ -1,32 +1,44 @@
-"""Users: made, given another password, disabled. Whatever ends a credential ends its sessions and tokens too.
+"""Users: made, let in by a link, given another password, disabled. Whatever ends a credential ends what it opened.
 
-Every function works in the session it is given and leaves the commit to its caller.
+Nobody but its owner sees a password: who makes an account, or resets its password, gets a link to hand on, by which the
+owner sets one. Every function works in the session it is given and leaves the commit to its caller.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 
+from flask import Flask
 from flask_appbuilder.security.sqla.models import Role
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import api_keys, passwords, throttle, twofactor, websession
 from app.database import let_go
 from app.errors import Refused
+from app.models.api_key import PasswordLink
 from app.models.audit import record
 from app.models.base import utcnow
 from app.models.merchant import Merchant
 from app.models.task import Task, TaskState
 from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ConsoleUser
+from app.operations import notices
 from app.roles import ADMIN
+from app.secrets import keyring
 
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{1,63}")
 MAIL = re.compile(r"[^@\s<>\"',;]{1,64}@[^@\s<>\"',;]{1,120}\.[^@\s<>\"',;.]{1,24}")
 MAIL_TAKEN = "这个邮箱不能使用：请换一个"
+RESET, INVITE = "reset", "invite"
+LINK_PATH = "/login/link"  # the page that takes the token from behind the #
+LINK_LIFE = timedelta(minutes=30)
+LINK_SAID = timedelta(hours=24)  # how long everything done says by whose link the password was set
+LINK_GONE = "这个链接无效、已经用过或已过期：请联系给您链接的人重新获取"
 NO_MAIL = "@localhost.invalid"  # FAB wants a mail address of everybody, and each their own
 
 
@@ -58,15 +70,16 @@ def create_user(
     full_name: str = "",
     email: str = "",
     password: str | None = None,
-) -> tuple[ConsoleUser, str]:
-    """A new user and its password; one that is made here must be changed at the first log-in."""
+    must_change: bool = False,
+) -> ConsoleUser:
+    """A new user; without a password it gets in by a link only (`invite`)."""
     user_name = checked_user_name(user_name)
     check_roles(role_names, merchant)
     _refuse_taken(session, user_name)
-    chosen = password if password is not None else passwords.new_password()
     let_go(session)
-    passwords.check_password_strength(chosen, user_name)
-    hashed = passwords.hash_password(chosen)
+    if password is not None:
+        passwords.check_password_strength(password, user_name)
+    hashed = passwords.hash_password(password) if password is not None else None
     user = ConsoleUser(
         username=user_name,
         first_name=full_name.strip() or user_name,
@@ -74,8 +87,8 @@ def create_user(
         email=email.strip() or f"{user_name}{NO_MAIL}",
         active=True,
         password=hashed,
-        password_changed_at=utcnow(),
-        must_change_password=password is None,
+        password_changed_at=utcnow() if hashed else None,
+        must_change_password=must_change or not hashed,
         merchant_id=merchant.id if merchant is not None else None,
     )
     user.roles = find_roles(session, role_names)
@@ -86,7 +99,7 @@ def create_user(
         session.rollback()
         _refuse_taken(session, user_name)  # by somebody else, while the hash was worked out
         raise
-    return user, chosen
+    return user
 
 
 def _refuse_taken(session: Session, user_name: str) -> None:
@@ -95,8 +108,11 @@ def _refuse_taken(session: Session, user_name: str) -> None:
 
 
 def end_credentials(session: Session, user: ConsoleUser, *, keep: str | None = None) -> None:
-    """End the user's sessions (but the one named by its hash) and every token given out so far."""
+    """End the user's sessions (but the one named by its hash), every token given out so far, and links not yet used."""
     user.credential_generation = (user.credential_generation or 0) + 1
+    session.execute(
+        delete(PasswordLink).where(PasswordLink.user_id == user.id).execution_options(synchronize_session=False)
+    )
     websession.end_all(session, user.id, but=keep)
 
 
@@ -127,12 +143,84 @@ def change_own_password(
 
 
 def reset_password(session: Session, user: ConsoleUser) -> str:
-    """A new password by someone else's hand, shown once and to be changed at the next log-in."""
-    password = passwords.new_password()
-    set_password(session, user, password, must_change=True)
+    """The old password and all that it opened end; gives the token of a link by which the owner sets another.
+
+    The owner is told. The second factor stays on. Refused for a user who is disabled: no link would let them in.
+    """
+    if not user.active:
+        raise Refused("用户已停用：请先启用，再重置密码")
+    user.password, user.must_change_password = None, True
+    token = _new_link(session, user, RESET)
     throttle.forgive_user(session, user.username)
     record(session, "password_reset", subject=user)
-    return password
+    tell_owner(
+        session, user, "密码已被重置",
+        f"{_asking(session)} 重置了您的密码，您的所有登录已结束。如果不是您要求的，请联系平台管理员。",
+    )  # fmt: skip
+    return token
+
+
+def invite(session: Session, user: ConsoleUser) -> str:
+    """The token of a link by which the owner of a new account sets its first password."""
+    return _new_link(session, user, INVITE)
+
+
+def _new_link(session: Session, user: ConsoleUser, kind: str) -> str:
+    end_credentials(session, user)  # earlier links too
+    token = api_keys.new_text()
+    session.add(
+        PasswordLink(
+            token_hash=_link_hash(token), user_id=user.id, kind=kind, by_name=_asking(session)[:64],
+            expires_at=utcnow() + LINK_LIFE,
+        )
+    )  # fmt: skip
+    return token
+
+
+def link_url(app: Flask, token: str) -> str:
+    """The link to hand on. What it opens is behind the `#`, so that it reaches no server's log and no Referer."""
+    return f"{app.config['PUBLIC_URL']}{LINK_PATH}#{token}"
+
+
+def _asking(session: Session) -> str:
+    return str((session.info.get("actor") or {}).get("name") or "系统")
+
+
+def _link_hash(token: str) -> str:
+    return keyring().fingerprint(f"password-link:{token}")
+
+
+def find_link(session: Session, *, token: str = "", token_hash: str = "") -> PasswordLink | None:
+    """A link that still counts, by its token or what is kept of it."""
+    alive = (PasswordLink.token_hash == (token_hash or _link_hash(token)), PasswordLink.expires_at > utcnow())
+    return session.scalars(select(PasswordLink).where(*alive).execution_options(populate_existing=True)).first()
+
+
+def set_by_link(session: Session, user: ConsoleUser, link: PasswordLink, password: str) -> None:
+    """The owner's own password, by a link that is used up. Refused for a weak one, and when another was quicker."""
+    kind, by_name, alive = link.kind, link.by_name, (PasswordLink.token_hash == link.token_hash,)
+    passwords.check_password_strength(password, user.username)
+    let_go(session)
+    hashed = passwords.hash_password(password)
+    used = delete(PasswordLink).where(*alive, PasswordLink.expires_at > utcnow())
+    if not session.execute(used.execution_options(synchronize_session=False)).rowcount:  # type: ignore[attr-defined]
+        raise Refused(LINK_GONE)
+    user.password, user.password_changed_at, user.must_change_password = hashed, utcnow(), False
+    user.link_kind, user.link_by, user.link_until = kind, by_name, utcnow() + LINK_SAID
+    end_credentials(session, user)
+    record(session, "password_set", subject=user)
+    if kind == RESET:
+        tell_owner(
+            session, user, "已通过重置链接设置新密码", f"链接由 {by_name} 生成。如果不是您设置的，请联系平台管理员。"
+        )
+
+
+def tell_owner(session: Session, user: ConsoleUser, title: str, body: str) -> None:
+    """Tell the owner of an account what became of its credentials by another's hand."""
+    notices.tell(
+        session, "account_security", title=title, body=body, users=[user.id], merchant_id=user.merchant_id,
+        dedup=secrets.token_hex(12),
+    )  # fmt: skip
 
 
 def change_roles(session: Session, user: ConsoleUser, role_names: Collection[str]) -> None:
@@ -164,6 +252,10 @@ def reset_second_factor(session: Session, user: ConsoleUser) -> None:
         raise Refused("此用户没有开启两步验证")
     twofactor.remove(session, user, action="two_factor_reset")
     end_credentials(session, user)
+    tell_owner(
+        session, user, "两步验证已被重置",
+        f"{_asking(session)} 关闭了您的两步验证，您的所有登录已结束。如果不是您要求的，请联系平台管理员。",
+    )  # fmt: skip
 
 
 def set_profile(session: Session, user: ConsoleUser, full_name: str, email: str) -> None:
@@ -180,13 +272,17 @@ def set_profile(session: Session, user: ConsoleUser, full_name: str, email: str)
 
 
 def check_not_last_admin(session: Session, user: ConsoleUser) -> None:
-    """Refused when nobody could administer the platform without this user."""
-    if ADMIN not in user.role_names:
+    """Refused when nobody could administer the platform without this user.
+
+    Counted behind a lock that is held until the caller commits: of two administrators who remove each other at the same
+    moment one is refused. (SQLite has one writer.)
+    """
+    if user.merchant_id is not None:
         return
-    others = (
-        select(func.count())
-        .select_from(ConsoleUser)
-        .where(ConsoleUser.roles.any(Role.name == ADMIN), ConsoleUser.active.is_(True), ConsoleUser.id != user.id)
+    session.execute(select(Role.id).where(Role.name == ADMIN).with_for_update(key_share=True))
+    able = select(ConsoleUser.id).where(
+        ConsoleUser.roles.any(Role.name == ADMIN), ConsoleUser.active.is_(True), ConsoleUser.password.is_not(None)
     )
-    if not session.scalar(others):
+    held = set(session.scalars(able))  # a statement of its own: it sees what the lock was waited for
+    if held == {user.id}:
         raise Refused("这是最后一个可用的平台管理员：请先为他人授予该角色", field="roles")

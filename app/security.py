@@ -41,6 +41,8 @@ PROOF_MINUTES = 10
 OWN_ACCOUNT = "ProfileView"
 # The screens of one's own account: while logged in as a merchant there is no account.
 OWN_VIEWS = frozenset({OWN_ACCOUNT, "TwoFactorView", "ApiKeyView"})
+# What an operator's file would take out of a merchant's space: exports are made on the platform's own pages.
+NOT_ACTING = frozenset({"can_export"})
 # Where a user may still go whose password must be changed first, or who must set up the second factor first.
 BEFORE_CHANGE = frozenset({"ProfileView.password", "LoginView.logout"})
 BEFORE_ENROLMENT = frozenset({"TwoFactorView.enrol", "ProfileView.confirm", "LoginView.logout"})
@@ -79,6 +81,7 @@ class Principal:
             address=_address(),
             merchant_id=self.merchant_id,
             on_behalf_of=self.acting.merchant_name[:64] if self.acting else "",
+            via=self.user.via,
         )
 
 
@@ -285,11 +288,6 @@ class SecurityManager(FabSecurityManager):
         manager.session_protection = None  # it hashes a header that anyone can send
         return manager
 
-    def create_jwt_manager(self, app: Any) -> Any:
-        manager = super().create_jwt_manager(app)
-        manager.additional_claims_loader(lambda _identity: {"gen": g.token_generation})
-        return manager
-
     def register_views(self) -> None:
         """None of FAB's: the views' floor registers ours (app/views/account.py)."""
 
@@ -316,13 +314,16 @@ class SecurityManager(FabSecurityManager):
         return user
 
     def load_user_jwt(self, _jwt_header: Any, jwt_data: dict[str, Any]) -> ConsoleUser | None:
-        """The token's user; None when it was given out before the last change of credentials."""
+        """The token's user; None when its log-in has ended, or the user's credentials have changed since."""
         user = _user(jwt_data.get("sub"))
         if user is None or jwt_data.get("gen") != user.credential_generation or user.must_change_password:
             return None
         if must_enrol(user):
             return None
-        g.token_generation = user.credential_generation
+        with reading(), login_session(SYSTEM) as own:
+            g.api_session = websession.find_api(own, jwt_data.get("sid"), user.id)
+        if g.api_session is None:
+            return None
         adopt(Principal(user, user.role_names), Door.REST)
         return user
 
@@ -377,7 +378,7 @@ class SecurityManager(FabSecurityManager):
 
     def has_access(self, permission_name: str, view_name: str) -> bool:
         known = principal()
-        if known is None or (known.acting and view_name in OWN_VIEWS):
+        if known is None or (known.acting and (view_name in OWN_VIEWS or permission_name in NOT_ACTING)):
             return False
         if permission_name == "menu_access":
             return view_name in self.get_user_menu_access([view_name])

@@ -16,6 +16,7 @@ from sqlalchemy import inspect, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app import passwords
 from app.database import insert_missing
 from app.errors import Refused
 from app.extensions import db
@@ -100,7 +101,8 @@ def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", 
         merchant = session.scalars(select(Merchant).where(Merchant.key == merchant_key)).first()
         if merchant is None:
             raise Refused(f"没有商户 {merchant_key}")
-    _, chosen = accounts.create_user(session, name, [role], merchant=merchant, password=password)
+    chosen = password if password is not None else passwords.new_password()
+    accounts.create_user(session, name, [role], merchant=merchant, password=chosen, must_change=password is None)
     session.commit()
     return chosen
 

@@ -10,12 +10,13 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import Response, current_app, g, request, session
+from flask import Response, current_app, request, session
 from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from app import passwords, throttle, twofactor, websession
+from app import accounts, passwords, throttle, twofactor, websession
+from app.errors import Refused
 from app.models.audit import record
 from app.models.base import utcnow
 from app.models.user import ConsoleUser
@@ -25,6 +26,7 @@ from app.security import WEB, login_session, may_enter, prove, sign_in
 
 HALF_LIFE = timedelta(minutes=5)
 HALF = "half"  # where the session keeps whose password was right
+LINK = "link"  # and by which link a password is about to be set
 DEVICE_COOKIE = "douzhou_device"
 DEVICE_LIFE = timedelta(days=180)
 LONGEST_NAME = 128
@@ -46,7 +48,7 @@ def by_password(user_name: str, password: str, *, code: str | None = None) -> Co
     """
     name = user_name.strip().replace("\0", "").encode(errors="replace").decode()[:LONGEST_NAME]
     with login_session() as own:
-        attempt = throttle.begin(own, name, _address(), device=_device_of(name))
+        throttle.begin(own, name, _address(), device=_device_of(name))
         user = _found(own, ConsoleUser.username.in_({name, name.lower()}))
         own.commit()  # no transaction is open while the hash is worked out
         if user is not None and user.username not in {name, name.lower()}:
@@ -63,17 +65,21 @@ def by_password(user_name: str, password: str, *, code: str | None = None) -> Co
             if not twofactor.check(own, user, code):
                 _failed(own, user)
                 return None
-        return _welcome(own, user, attempt)
+        return _welcome(own, user)
 
 
 def begin_half(user: ConsoleUser, target: str) -> None:
     """Remember, under a new session id, whose password was right; a code must follow."""
+    until = utcnow() + HALF_LIFE
+    _begin_step(HALF, {"id": user.id, "gen": user.credential_generation, "until": until.isoformat(), "next": target})
+
+
+def _begin_step(name: str, held: dict[str, Any]) -> None:
     locale = session.get("locale")
     session.clear()
     if locale:
         session["locale"] = locale
-    until = utcnow() + HALF_LIFE
-    session[HALF] = {"id": user.id, "gen": user.credential_generation, "until": until.isoformat(), "next": target}
+    session[name] = held
     websession.renew()
 
 
@@ -96,11 +102,51 @@ def by_code(code: str) -> ConsoleUser | None:
         if user is None or not may_enter(user) or user.credential_generation != held["gen"]:
             session.pop(HALF, None)
             return None
-        attempt = throttle.begin(own, user.username, _address(), device=_device_of(user.username))
+        throttle.begin(own, user.username, _address(), device=_device_of(user.username))
         if not twofactor.check(own, user, code):
             _failed(own, user)
             return None
-        return _welcome(own, user, attempt)
+        return _welcome(own, user)
+
+
+def begin_link(token: str) -> bool:
+    """Remember, under a new session id, by which link a password is about to be set; False for one that is none."""
+    with login_session() as own:
+        link = accounts.find_link(own, token=token)
+        user = _found(own, ConsoleUser.id == link.user_id) if link is not None else None
+        if link is None or not may_enter(user):
+            return False
+        _begin_step(LINK, {"hash": link.token_hash})
+        return True
+
+
+def link_user() -> ConsoleUser | None:
+    """Whose password is about to be set in this browser, detached; None when no link is open, or no longer."""
+    with login_session() as own:
+        link = accounts.find_link(own, token_hash=session[LINK]["hash"]) if LINK in session else None
+        user = _found(own, ConsoleUser.id == link.user_id) if link is not None else None
+        own.expunge_all()
+        return user if may_enter(user) else None
+
+
+def by_link(password: str) -> ConsoleUser:
+    """The owner of an account, who sets a password by a link. Refused for a link that is gone and a weak password.
+
+    Raises CodeNeeded where the second factor is on: no link spares anyone a code.
+    """
+    with login_session() as own:
+        link = accounts.find_link(own, token_hash=session[LINK]["hash"]) if LINK in session else None
+        user = _found(own, ConsoleUser.id == link.user_id) if link is not None else None
+        if link is None or user is None or not may_enter(user):
+            raise Refused(accounts.LINK_GONE)
+        own.info["actor"] = Actor(user.id, user.username, _address(), via=f"{link.kind}:{link.by_name}").info(WEB)
+        accounts.set_by_link(own, user, link, password)
+        own.commit()
+        if twofactor.is_on(own, user.id):
+            own.commit()
+            own.expunge_all()
+            raise CodeNeeded(user)
+        return _welcome(own, user)
 
 
 def enter(user: ConsoleUser, answer: Response, *, second: bool = False) -> Response:
@@ -143,15 +189,14 @@ def _failed(own: Session, user: ConsoleUser | None) -> None:
     own.commit()
 
 
-def _welcome(own: Session, user: ConsoleUser, attempt: throttle.Attempt) -> ConsoleUser:
-    throttle.forgive(own, attempt)
-    own.info["actor"] = Actor(user.id, user.username, _address()).info(WEB)
+def _welcome(own: Session, user: ConsoleUser) -> ConsoleUser:
+    throttle.forgive_user(own, user.username)
+    own.info["actor"] = Actor(user.id, user.username, _address(), via=user.via).info(WEB)
     record(own, "login", subject=user)
     user.last_login = utcnow().replace(tzinfo=None)  # FAB's column is naive; kept in UTC
     user.login_count = (user.login_count or 0) + 1
     user.fail_login_count = 0
     own.commit()
-    g.token_generation = user.credential_generation
     own.expunge_all()
     return user
 

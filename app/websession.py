@@ -1,8 +1,9 @@
-"""Server-side sessions: the cookie holds 256 random bits, the database their hash and the session's data.
+"""Server-side sessions: the cookie, or the API's tokens, hold 256 random bits, the database their hash and the data.
 
 What there is to keep of a visitor (the form's token on the log-in page, the language) is in a signed cookie, so that
 whoever comes by writes nothing; only who has given a password has a row. A user's session ends with its row: at
-log-out, at a change of password, when the user is disabled.
+log-out, at a change of password, when the user is disabled. A log-in of the API is a row like a browser's, and ended
+by the same acts; its tokens name it, and each of its refresh tokens counts once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -26,7 +28,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, insert, join, sele
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.database import reading
+from app.database import reading, writing
 from app.extensions import db
 from app.models import Merchant
 from app.models.base import utcnow
@@ -34,7 +36,10 @@ from app.models.records import WebSession
 from app.models.user import ConsoleUser
 
 ANONYMOUS_LIFE = timedelta(hours=1)
+API_LIFE = timedelta(days=30)  # of a log-in whose access tokens are renewed; no refresh makes it longer
 TOUCH_EVERY = timedelta(minutes=5)
+BROWSER, API = "web", "api"
+LISTED = 50  # sessions of one user that a page shows
 COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
 FLASHES = 5  # messages that wait to be shown, at most
 VISITOR = "v."  # begins the cookie of a visitor
@@ -138,8 +143,7 @@ class ServerSessions(SessionInterface):
             "created_at": now,
             "seen_at": now,
             "expires_at": now + _life(app, session),
-            "address": (request.remote_addr or "")[:64],
-            "agent": request.headers.get("User-Agent", "")[:255].replace("\0", ""),
+            **_visitor_facts(),
         }
         with _writing() as connection:
             if session.cookie:
@@ -201,7 +205,7 @@ def _opening() -> Select[Any]:
     )
     brought = [column for model in (ConsoleUser, Merchant, Role) for column in _columns(model).values()]
     found = select(_table.c.data, _table.c.seen_at, _table.c.expires_at, *brought).select_from(held)
-    return found.where(_table.c.id_hash == bindparam("id_hash"))
+    return found.where(_table.c.id_hash == bindparam("id_hash"), _table.c.kind == BROWSER)
 
 
 @cache
@@ -232,6 +236,14 @@ def _detached(model: Any, values: Sequence[Any]) -> Any:
     return made
 
 
+def _visitor_facts() -> dict[str, str]:
+    """From where a session is begun, and with what."""
+    return {
+        "address": (request.remote_addr or "")[:64],
+        "agent": request.headers.get("User-Agent", "")[:255].replace("\0", ""),
+    }
+
+
 @contextmanager
 def _writing() -> Iterator[Connection]:
     # What a view did not commit is not kept; on SQLite its open transaction would hold the only write lock.
@@ -246,7 +258,7 @@ def _is_default(app: Flask, key: str, value: Any) -> bool:
 
 
 def _worth_keeping(data: dict[str, Any]) -> bool:
-    return bool({"csrf_token", "_user_id", "locale", "half"} & data.keys())
+    return bool({"csrf_token", "_user_id", "locale", "half", "link"} & data.keys())
 
 
 def _is_stale(session: ServerSession) -> bool:
@@ -302,9 +314,77 @@ def handle_of(held: WebSession) -> str:
 
 
 def sessions_of(orm: Session, user_id: int) -> list[WebSession]:
-    """A user's live sessions, the latest seen first."""
+    """A user's live sessions, of browsers and of the API, the latest seen first."""
     alive = select(WebSession).where(WebSession.user_id == user_id, WebSession.expires_at > utcnow())
     return list(orm.scalars(alive.order_by(WebSession.seen_at.desc())))
+
+
+# The API's.
+
+
+@dataclass(frozen=True)
+class ApiSession:
+    """A log-in of the API as its tokens name it. `serial`: of the refresh token that counts; 0 without one."""
+
+    id: str
+    user_id: int
+    serial: int
+    expires_at: datetime
+
+
+def begin_api(orm: Session, user_id: int, *, life: timedelta, refreshed: bool) -> ApiSession:
+    """A row for a log-in of the API. The caller commits."""
+    made = ApiSession(secrets.token_urlsafe(32), user_id, int(refreshed), utcnow() + life)
+    orm.add(
+        WebSession(
+            id_hash=hashed(made.id), user_id=user_id, kind=API, serial=made.serial, data=b"",
+            expires_at=made.expires_at, **_visitor_facts(),
+        )
+    )  # fmt: skip
+    return made
+
+
+def find_api(orm: Session, name: Any, user_id: int) -> ApiSession | None:
+    """The user's log-in that a token names; None when it has ended. Notes that it was used, and commits that."""
+    if not isinstance(name, str):
+        return None
+    id_hash = hashed(name)
+    held = select(WebSession).where(WebSession.id_hash == id_hash, WebSession.kind == API)
+    row = orm.scalars(held.where(WebSession.user_id == user_id, WebSession.expires_at > utcnow())).first()
+    if row is None:
+        return None
+    found = ApiSession(name, user_id, row.serial, row.expires_at)
+    if utcnow() - row.seen_at > TOUCH_EVERY:
+        orm.rollback()
+        with writing():
+            _change(orm, id_hash, seen_at=utcnow())
+            orm.commit()
+    return found
+
+
+def rotate(orm: Session, held: ApiSession, serial: Any) -> ApiSession | None:
+    """Take the refresh token of this serial out of use for the next one; None when it was used before.
+
+    Of two that come with the same token one gets the next. The caller commits, and ends a log-in of which a token was
+    used twice.
+    """
+    if not isinstance(serial, int) or not serial:
+        return None
+    taken = _change(orm, hashed(held.id), WebSession.serial == serial, serial=serial + 1, seen_at=utcnow())
+    return replace(held, serial=serial + 1) if taken else None
+
+
+def end_api(orm: Session, held: ApiSession) -> bool:
+    """End a log-in of the API; whether it was there. The caller commits."""
+    ended = orm.execute(
+        delete(WebSession).where(WebSession.id_hash == hashed(held.id)).execution_options(synchronize_session=False)
+    )
+    return bool(ended.rowcount)  # type: ignore[attr-defined]
+
+
+def _change(orm: Session, id_hash: str, *more: Any, **values: Any) -> bool:
+    change = update(WebSession).where(WebSession.id_hash == id_hash, *more).values(**values)
+    return bool(orm.execute(change.execution_options(synchronize_session=False)).rowcount)  # type: ignore[attr-defined]
 
 
 def init_app(app: Flask) -> None:

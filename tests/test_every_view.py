@@ -48,8 +48,8 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MUTATING = frozenset(METHODS) - {"GET"}
 # What a visitor who is not known may have answered with 200; everything else is refused or leads to the log-in.
 PUBLIC = frozenset({
-    "static", "appbuilder.static", "LoginView.login", "SecurityApi.login", "health.healthz", "health.readyz",
-    "health.metrics", "callbacks.authorization", "callbacks.message", "callbacks.authorized",
+    "static", "appbuilder.static", "LoginView.login", "LoginView.link", "SecurityApi.login", "health.healthz",
+    "health.readyz", "health.metrics", "callbacks.authorization", "callbacks.message", "callbacks.authorized",
 })  # fmt: skip
 GAUGES = frozenset({"/readyz", "/metrics"})
 REDIRECTS = frozenset({"UtilView.back", "LocaleView.index"})  # lead back, and know nobody

@@ -133,7 +133,7 @@ def test_every_model_declares_what_it_is() -> None:
     undeclared = {m.class_.__tablename__ for m in Model.registry.mappers if tenancy.tenancy_of(m.class_) is None}
     assert undeclared == fabs_own
     unscoped = {m.class_.__tablename__ for m in Model.registry.mappers if tenancy.tenancy_of(m.class_) == "unscoped"}
-    assert unscoped == {"api_key", "login_attempt", "two_factor", "web_session"}
+    assert unscoped == {"api_key", "login_attempt", "password_link", "two_factor", "web_session"}
 
 
 def test_a_merchant_sees_its_own_staff_only(alice: Session) -> None:

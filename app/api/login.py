@@ -1,29 +1,35 @@
-"""Log-in for machines: FAB's address and answers, with our throttle and with bodies that are checked."""
+"""Log-in for machines: FAB's addresses, with our throttle, checked bodies, and a session behind every token."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from flask import request
+from flask import current_app, g, request
 from flask_appbuilder.api import expose
 from flask_appbuilder.security.api import SecurityApi as FabSecurityApi
-from flask_jwt_extended import create_access_token, create_refresh_token
+from flask_jwt_extended import create_access_token, create_refresh_token, get_jwt, jwt_required
 
-from app import signin
-from app.security import TooManyAttempts, must_enrol
+from app import accounts, signin, websession
+from app.models.audit import record
+from app.models.base import utcnow
+from app.models.user import ConsoleUser
+from app.security import TooManyAttempts, current_actor, login_session, must_enrol
+from app.websession import ApiSession
 
 LONGEST = 256
+REUSED = "这个刷新令牌已经用过：此次登录已结束，请重新登录"
 
 
 class SecurityApi(FabSecurityApi):
-    """`POST /api/v1/security/login` {username, password, otp?, refresh?}; `POST /api/v1/security/refresh`."""
+    """`POST /api/v1/security/login` {username, password, otp?, refresh?}; `.../refresh`; `.../logout`."""
 
     @expose("/login", methods=["POST"])
     def login(self) -> Any:
         """Get a token.
         ---
         post:
-          description: Log in with a user's name and password; gives a JWT.
+          description: Log in with a user's name and password; gives a JWT. The log-in is listed in the user's account.
           requestBody:
             required: true
             content:
@@ -63,10 +69,84 @@ class SecurityApi(FabSecurityApi):
             return self.response(403, message="请先登录控制台修改密码")
         if must_enrol(user):
             return self.response(403, message="请先登录控制台开启两步验证")
-        tokens = {"access_token": create_access_token(str(user.id), fresh=True)}
-        if body.get("refresh"):
-            tokens["refresh_token"] = create_refresh_token(str(user.id))
-        return self.response(200, **tokens)
+        return self.response(200, **_begun(user, refreshed=bool(body.get("refresh"))))
+
+    @expose("/refresh", methods=["POST"])
+    @jwt_required(refresh=True)
+    def refresh(self) -> Any:
+        """Get the next tokens.
+        ---
+        post:
+          description: >-
+            Exchange a refresh token for an access token and the next refresh token. A refresh token counts once: when
+            it comes a second time the log-in ends, and the user is told.
+          responses:
+            200: {description: access_token and refresh_token}
+            401: {description: 'The log-in has ended, or the token was used before'}
+          security:
+            - jwt_refresh: []
+        """
+        held: ApiSession = g.api_session
+        with login_session() as own:
+            renewed = websession.rotate(own, held, get_jwt().get("n"))
+            if renewed is None:
+                _end_reused(own, held)
+            own.commit()
+        if renewed is None:
+            return self.response(401, message=REUSED)
+        return self.response(200, **_tokens(renewed, g.user.credential_generation, fresh=False))
+
+    @expose("/logout", methods=["POST"])
+    @jwt_required(verify_type=False)
+    def logout(self) -> Any:
+        """End the log-in.
+        ---
+        post:
+          description: End the log-in that an access or refresh token belongs to; all its tokens end with it.
+          responses:
+            200: {description: It has ended}
+            401: {description: It had ended before}
+          security:
+            - jwt: []
+        """
+        with login_session() as own:
+            websession.end_api(own, g.api_session)
+            record(own, "logout", subject=own.get(ConsoleUser, g.user.id))
+            own.commit()
+        return self.response(200, message="已退出登录")
+
+
+def _begun(user: ConsoleUser, *, refreshed: bool) -> dict[str, str]:
+    """The tokens of a new log-in."""
+    life: timedelta = websession.API_LIFE if refreshed else current_app.config["JWT_ACCESS_TOKEN_EXPIRES"]
+    with login_session() as own:
+        made = websession.begin_api(own, user.id, life=life, refreshed=refreshed)
+        own.commit()
+    return _tokens(made, user.credential_generation, fresh=True)
+
+
+def _tokens(held: ApiSession, generation: int, *, fresh: bool) -> dict[str, str]:
+    """An access token, and a refresh token where the log-in has them; none outlives it."""
+    left = held.expires_at - utcnow()
+    claims = {"gen": generation, "sid": held.id}
+    life = min(left, current_app.config["JWT_ACCESS_TOKEN_EXPIRES"])
+    name = str(held.user_id)
+    tokens = {"access_token": create_access_token(name, fresh, life, claims)}
+    if held.serial:
+        tokens["refresh_token"] = create_refresh_token(name, left, claims | {"n": held.serial})
+    return tokens
+
+
+def _end_reused(own: Any, held: ApiSession) -> None:
+    """A refresh token that was used before: its owner or a thief has the next one, and nobody knows which."""
+    if websession.end_api(own, held):
+        user = own.get_one(ConsoleUser, held.user_id)
+        record(own, "refresh_reused", subject=user)
+        accounts.tell_owner(
+            own, user, "刷新令牌被重复使用，已结束登录",
+            f"同一个刷新令牌被使用了两次，可能已经泄露，对应的接口登录已结束。来源地址：{current_actor().address}。"
+            "如果不是您的程序重试造成的，请修改密码。",
+        )  # fmt: skip
 
 
 def _fault(body: Any) -> str | None:

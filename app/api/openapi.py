@@ -39,7 +39,8 @@ TEXTS = {
     "OpenApi.get": "这份文档（OpenAPI 3），可导入 Postman 等工具",
     "MenuApi.get_menu_data": "当前用户的菜单",
     "SecurityApi.login": "用用户名和密码换取令牌（JWT，30 分钟有效）；开启了两步验证的用户还要给出 otp",
-    "SecurityApi.refresh": "用 refresh_token 换取新的令牌",
+    "SecurityApi.refresh": "用 refresh_token 换取新的令牌和下一个 refresh_token；每个只能用一次，重复使用会结束登录",
+    "SecurityApi.logout": "结束这次登录：它的令牌和 refresh_token 立即失效",
     "OperationsApi.post": "在一个小程序、模板或第三方应用上执行操作；最多等 3 秒，没做完时回答 202，之后按编号查询",
     "OperationsApi.get": "查询一次操作",
 }

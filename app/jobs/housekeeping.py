@@ -20,6 +20,7 @@ from app.models import (
     LoginAttempt,
     Notification,
     NotificationDelivery,
+    PasswordLink,
     RefusedPush,
     WebSession,
 )
@@ -51,6 +52,7 @@ def _old() -> list[tuple[type[Any], Any, Any]]:
         (AuthorizationReturn, AuthorizationReturn.id, AuthorizationReturn.at < now - timedelta(days=2)),
         (LoginAttempt, LoginAttempt.id, LoginAttempt.at < now - timedelta(days=1)),
         (Heartbeat, Heartbeat.name, Heartbeat.seen_at < now - timedelta(days=1)),
+        (PasswordLink, PasswordLink.token_hash, PasswordLink.expires_at < now),
         (WebSession, WebSession.id_hash, WebSession.expires_at < now),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.models.api_key import ApiKey, TwoFactor
+from app.models.api_key import ApiKey, PasswordLink, TwoFactor
 from app.models.audit import AuditEntry
 from app.models.inbound import InboundEvent, InboundState, RefusedPush, RefusedPushCount
 from app.models.merchant import Industry, Merchant, MerchantState, SubjectType
@@ -54,6 +54,7 @@ __all__ = [
     "NotificationRule",
     "OperationRun",
     "PaceBucket",
+    "PasswordLink",
     "RefusedPush",
     "RefusedPushCount",
     "RunState",

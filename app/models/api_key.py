@@ -1,4 +1,4 @@
-"""What a person signs in with besides a password: API keys, and the second factor."""
+"""What a person signs in with besides a password: API keys, the second factor, and links to set a password by."""
 
 from __future__ import annotations
 
@@ -59,6 +59,19 @@ class ApiKey(Unscoped, Model):
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= utcnow() else "active"
+
+
+class PasswordLink(Unscoped, Model):
+    """A link by which a user sets a password of their own, once: made by somebody else, who sees no password."""
+
+    __tablename__ = "password_link"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("ab_user.id", ondelete="CASCADE"), index=True, nullable=False)
+    kind: Mapped[str] = mapped_column(String(8), nullable=False)  # reset | invite
+    by_name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False, index=True)
 
 
 class TwoFactor(HasSecrets, Unscoped, Model):

@@ -22,6 +22,7 @@ QUIET_COLUMNS = frozenset(
         "preferences", "key_hash", "last_step", "recovery_hashes", "used_at", "used_from", "tested_at",
         "changed_on", "created_on", "url", "fault_at", "held", "held_at", "probe_at", "link_fault_at", "self_test",
         "last_submitted_at", "last_rollback_at", "ever_submitted", "phone_hash", "audit_ctime", "credential_generation",
+        "link_kind", "link_by", "link_until",
     }
 )  # fmt: skip
 PERSONAL_COLUMNS = frozenset({"phone_masked", "contact", "email", "first_name", "last_name"})
@@ -38,6 +39,7 @@ class AuditEntry(MerchantOwned, Model):
     actor_id: Mapped[int | None] = mapped_column(Integer, index=True)
     actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
     on_behalf_of: Mapped[str] = mapped_column(String(64), default="", nullable=False)  # 登录商户: as which user
+    via: Mapped[str] = mapped_column(String(80), default="", nullable=False, server_default="")  # ConsoleUser.via
     address: Mapped[str] = mapped_column(String(64), default="", nullable=False)
     door: Mapped[str] = mapped_column(String(16), default="", nullable=False)
     action: Mapped[str] = mapped_column(String(32), nullable=False, index=True)
@@ -71,6 +73,7 @@ def _entry(session: Session, action: str, subject: Any) -> dict[str, Any]:
         "actor_id": actor.get("id"),
         "actor_name": actor.get("name", ""),
         "on_behalf_of": actor.get("on_behalf_of", ""),
+        "via": actor.get("via", ""),
         "address": actor.get("address", ""),
         "door": actor.get("door", ""),
         "action": action,

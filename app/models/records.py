@@ -94,12 +94,17 @@ class Circuit(PlatformOnly, Model):
 
 
 class WebSession(Unscoped, Model):
-    """A server-side session; the cookie holds only a random id, kept here as its hash."""
+    """One log-in: of a browser, whose cookie holds a random id, or of the API, whose tokens hold it (`kind`).
+
+    Only the id's hash is kept. `serial` numbers the refresh token of an API log-in that counts now; 0: it has none.
+    """
 
     __tablename__ = "web_session"
 
     id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[int | None] = mapped_column(ForeignKey("ab_user.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(8), default="web", nullable=False, server_default="web")  # web | api
+    serial: Mapped[int] = mapped_column(Integer, default=0, nullable=False, server_default="0")
     data: Mapped[bytes] = mapped_column(LargeBinary, nullable=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)

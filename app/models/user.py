@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from flask_appbuilder.security.sqla.models import User as FabUser
-from sqlalchemy import Boolean, ForeignKey, Integer
+from sqlalchemy import Boolean, ForeignKey, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import Json, UtcDateTime
+from app.models.base import Json, UtcDateTime, utcnow
 from app.models.merchant import Merchant
 from app.tenancy import SelfScoped
 
@@ -37,6 +37,11 @@ class ConsoleUser(SelfScoped, FabUser):
     must_change_password: Mapped[bool] = mapped_column(Boolean, default=False, nullable=False, server_default="0")
     credential_generation: Mapped[int] = mapped_column(Integer, default=0, nullable=False, server_default="0")
 
+    # By whose link its password was last set, and until when that is said: see app/links.py.
+    link_kind: Mapped[str] = mapped_column(String(8), default="", nullable=False, server_default="")  # reset | invite
+    link_by: Mapped[str] = mapped_column(String(64), default="", nullable=False, server_default="")
+    link_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
     preferences: Mapped[dict[str, Any] | None] = mapped_column(Json)  # theme, density, locale, quiet hours
 
     merchant: Mapped[Merchant | None] = relationship(foreign_keys=[merchant_id])
@@ -45,8 +50,23 @@ class ConsoleUser(SelfScoped, FabUser):
         return str(self.username)
 
     @property
+    def via(self) -> str:
+        """`reset:<name>` or `invite:<name>` for a day after a password was set by somebody else's link; else empty."""
+        if self.link_until is None or self.link_until <= utcnow():
+            return ""
+        return f"{self.link_kind}:{self.link_by}"
+
+    @property
     def role_names(self) -> frozenset[str]:
         return frozenset(role.name for role in self.roles)
+
+
+def via_words(via: str) -> str:
+    """`ConsoleUser.via` as people read it: 重置：operator."""
+    kind, _, name = via.partition(":")
+    if not via:
+        return ""
+    return f"开通：{name}" if kind == "invite" else f"重置：{name}"
 
 
 User = ConsoleUser  # FAB has a mapped class of that name in the same registry; strings there mean FAB's

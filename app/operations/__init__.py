@@ -28,6 +28,7 @@ from app.models.mini_program import AuthorizationState, MiniProgram
 from app.models.operation import RUN_WORDS, Door, OperationRun, RunState
 from app.models.template import Template, TemplateApp
 from app.models.third_party_app import ThirdPartyApp
+from app.models.user import via_words
 from app.operations.proof import Proof, Work
 from app.tenancy import PLATFORM, app_scope
 
@@ -36,13 +37,20 @@ MODULES = ("release", "template", "profile", "onboarding")
 
 @dataclass(frozen=True)
 class Actor:
-    """Who asks. `merchant_id` is set for a merchant's user; `on_behalf_of` while logged in as a merchant."""
+    """Who asks. `merchant_id` is set for a merchant's user; `on_behalf_of` while logged in as a merchant; `via` names
+    who made the link by which the user's password was lately set (`reset:<name>`)."""
 
     id: int | None
     name: str
     address: str = ""
     merchant_id: int | None = None
     on_behalf_of: str = ""
+    via: str = ""
+
+    def words(self) -> str:
+        """The name, with the merchant at work for whom and whose link it was that let the actor in."""
+        behalf = f"（代{self.on_behalf_of}）" if self.on_behalf_of else ""
+        return f"{self.name}{behalf}" + (f"（{via_words(self.via)}）" if self.via else "")
 
     def info(self, door: Door | str) -> dict[str, Any]:
         """As the audit log keeps it in the session."""
@@ -51,6 +59,7 @@ class Actor:
             "name": self.name,
             "address": self.address,
             "on_behalf_of": self.on_behalf_of,
+            "via": self.via,
             "door": str(door),
         }
 
@@ -98,6 +107,7 @@ class Operation:
     authorized: bool
     propose: Callable[[Any, Session], Mapping[str, Any]] | None
     ready: Ready | None
+    live: bool
 
 
 OPERATIONS: dict[str, Operation] = {}
@@ -116,6 +126,7 @@ def operation(
     authorized: bool = True,
     propose: Callable[[Any, Session], Mapping[str, Any]] | None = None,
     ready: Ready | None = None,
+    live: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function `(row, work, params) -> result` under its own name, for every door at once.
 
@@ -124,6 +135,7 @@ def operation(
     `ready(row, look)` is the sentence why the row's state does not allow it now, or None: the same check greys the
     operation out on the pages and refuses it before it is done. It changes nothing and sends nothing.
     `proof` is how it is known what an operation that changes something did; `calls` is False where none is sent.
+    `live`: it changes what Douyin's users have before them; for many at once the pages ask who asks to prove it.
     """
     if mutates and proof is None:
         raise TypeError(f"operation {title} changes something and needs proof=")
@@ -131,7 +143,7 @@ def operation(
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
         OPERATIONS[name] = Operation(
-            name, title, on, function, params, proof, confirm, mutates, calls, danger, authorized, propose, ready
+            name, title, on, function, params, proof, confirm, mutates, calls, danger, authorized, propose, ready, live
         )
         return function
 
@@ -298,7 +310,7 @@ def _new_run(op: Operation, row: Any, actor: Actor, door: Door, batch_id: str | 
         "third_party_app_id": row.id if isinstance(row, ThirdPartyApp) else row.third_party_app_id,
         "appid": getattr(row, "appid", ""),
         "actor_id": actor.id,
-        "actor_name": actor.name if not actor.on_behalf_of else f"{actor.name}（代{actor.on_behalf_of}）",
+        "actor_name": actor.words()[:64],
         "actor_ip": actor.address,
         "door": door,
         "batch_id": batch_id,

@@ -62,6 +62,7 @@ KINDS: dict[str, Kind] = {
     "call_refused": Kind("接口不可用", "bad", _DESK, "抖音停用了接口，或不认得系统调用的地址"),
     "run_unknown": Kind("操作结果待核实", "warn", _DESK, "系统无法自行判断操作是否成功"),
     "job_failed": Kind("定时任务失败", "bad", _DESK, ""),
+    "account_security": Kind("账号安全", "warn", _ALL, "密码或两步验证被他人重置，登录凭据被重复使用", personal=True),
     "transfer_done": Kind("导入导出完成", "good", _ALL, "您自己的导入和导出任务", personal=True),
 }
 

@@ -340,7 +340,8 @@ def _may_release(app: MiniProgram, look: Look) -> str | None:
 
 
 @operation(
-    "发布上线", params=VersionParams, ready=_may_release, danger=True, confirm="把审核通过的版本发布为线上版本",
+    "发布上线", params=VersionParams, ready=_may_release, danger=True, live=True,
+    confirm="把审核通过的版本发布为线上版本",
     proof=goal(stages.look, stands=stages.is_live, otherwise=stages.not_live, take=_took_reading),
 )  # fmt: skip
 def release(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
@@ -388,7 +389,7 @@ def _may_roll_back(app: MiniProgram, _look: Look) -> str | None:
 
 
 @operation(
-    "回滚版本", params=VersionParams, ready=_may_roll_back, danger=True,
+    "回滚版本", params=VersionParams, ready=_may_roll_back, danger=True, live=True,
     confirm="线上版本退回上一个版本，3 至 5 分钟后生效；每次发布只能回滚一次",
     proof=goal(stages.look, stands=stages.is_rolled_back, otherwise=stages.not_rolled_back, take=_took_rollback),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from flask import current_app
 
 from app import assets
 from app.i18n import LANGUAGES, catalogue
+from app.models.user import via_words
 from app.security import acting
 from app.views import account
 from app.views.cells import clock, local_time, shown, state
@@ -104,7 +105,13 @@ def register(appbuilder: Any) -> None:
     app.jinja_env.add_extension(Compact)
     app.jinja_env.filters.update(actor=actor, clock=clock, local_time=local_time, shown=shown, state=state, many=many)
     app.jinja_env.globals.update(
-        acting=acting, operation_title=operation_title, page_for=page_for, kept=kept, shell=shell, who=who
+        acting=acting,
+        via_words=via_words,
+        operation_title=operation_title,
+        page_for=page_for,
+        kept=kept,
+        shell=shell,
+        who=who,
     )
     for locale in LANGUAGES:
         said = catalogue(locale).find

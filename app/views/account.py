@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from wtforms import PasswordField, StringField, TextAreaField
 from wtforms.validators import EqualTo, InputRequired, Length
 
-from app import accounts, signin, twofactor, websession
+from app import accounts, api_keys, signin, twofactor, websession
 from app.api.login import SecurityApi
 from app.errors import Refused
 from app.extensions import db
@@ -43,6 +43,33 @@ CODE_INPUT = {"autocomplete": "one-time-code", "spellcheck": "false", "autocapit
 
 class CodeForm(FlaskForm):
     code = StringField("验证码", render_kw=CODE_INPUT, validators=[required("验证码"), Length(max=64)])
+
+
+class LinkForm(FlaskForm):
+    token = StringField("链接中「#」之后的部分", render_kw=CODE_INPUT | {"maxlength": 64}, validators=[Length(max=64)])
+
+
+def _unkept(page: str, status: int) -> Any:
+    """A page that no browser keeps."""
+    answer = make_response(page, status)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+OLD, NEW = {"autocomplete": "current-password"}, {"autocomplete": "new-password"}
+
+
+class NewPasswordForm(FlaskForm):
+    password = PasswordField("新密码", render_kw=NEW, description=RULE, validators=[required("新密码")])
+    again = PasswordField(
+        "再输入一次新密码",
+        render_kw=NEW,
+        validators=[InputRequired("请再输入一次新密码"), EqualTo("password", "两次输入的新密码不一致")],
+    )
+
+
+class PasswordForm(NewPasswordForm):
+    old_password = PasswordField("当前密码", render_kw=OLD, validators=[required("当前密码"), Length(max=LONGEST)])
 
 
 class LoginView(AuthDBView):
@@ -95,9 +122,40 @@ class LoginView(AuthDBView):
             if status == 200:
                 status = 401
                 attach(form, twofactor.WRONG_CODE, "code")
-        page = make_response(self.render_template("account/login_code.html", form=form), status)
-        page.headers["Cache-Control"] = "no-store"
-        return page
+        return _unkept(self.render_template("account/login_code.html", form=form), status)
+
+    @expose(accounts.LINK_PATH, methods=["GET", "POST"])
+    def link(self) -> Any:
+        """Where a link to set a password leads. Its token is behind the `#`, which no browser sends: a script, or the
+        reader, gives it by the form, so that neither a log nor another site's Referer ever holds it."""
+        form, status = LinkForm(), 200
+        if form.validate_on_submit():
+            if principal() is not None:
+                sign_out()
+            if signin.begin_link(form.token.data or ""):
+                return redirect(url_for("LoginView.set_password"))
+            attach(form, accounts.LINK_GONE, None)
+            form.token.data, status = "", 401
+        return _unkept(self.render_template("account/login_link.html", form=form, known=principal()), status)
+
+    @expose("/login/link/password", methods=["GET", "POST"])
+    def set_password(self) -> Any:
+        """The owner's own password, by the link that was opened in this browser."""
+        user = signin.link_user()
+        if user is None:
+            flash(accounts.LINK_GONE, "warning")
+            return redirect(url_for("LoginView.login"))
+        form = NewPasswordForm()
+        if form.validate_on_submit():
+            try:
+                return signin.enter(signin.by_link(form.password.data or ""), redirect("/"))  # type: ignore[arg-type]
+            except signin.CodeNeeded as needed:
+                signin.begin_half(needed.user, "/")
+                return redirect(url_for("LoginView.code"))
+            except Refused as refused:
+                attach(form, refused.message, refused.field)
+        page = self.render_template("account/login_password.html", form=form, user=user)
+        return _unkept(page, 422 if form.errors else 200)
 
     @expose("/logout/", methods=["GET", "POST"])
     def logout(self) -> Any:
@@ -107,19 +165,6 @@ class LoginView(AuthDBView):
             return self.render_template("account/logout.html", form=FlaskForm())
         sign_out()
         return redirect(url_for("LoginView.login"))
-
-
-OLD, NEW = {"autocomplete": "current-password"}, {"autocomplete": "new-password"}
-
-
-class PasswordForm(FlaskForm):
-    old_password = PasswordField("当前密码", render_kw=OLD, validators=[required("当前密码"), Length(max=LONGEST)])
-    password = PasswordField("新密码", render_kw=NEW, description=RULE, validators=[required("新密码")])
-    again = PasswordField(
-        "再输入一次新密码",
-        render_kw=NEW,
-        validators=[InputRequired("请再输入一次新密码"), EqualTo("password", "两次输入的新密码不一致")],
-    )
 
 
 class NameForm(FlaskForm):
@@ -168,17 +213,19 @@ class ProfileView(BaseView):
     @expose("/security", methods=["GET"])
     @has_access
     def security(self) -> Any:
-        user = own_row()
+        user, here = own_row(), websession.current_hash()
         return self.render_template(
             "account/security.html",
             user=user,
             tabs=tabs(),
             second=twofactor.is_on(db.session, user.id),
             codes_left=twofactor.codes_left(db.session, user.id),
-            sessions=websession.sessions_of(db.session, user.id),
-            current=websession.current_hash(),
+            sessions=sorted(websession.sessions_of(db.session, user.id), key=lambda item: item.id_hash != here),
+            current=here,
             handle_of=websession.handle_of,
             device_words=device_words,
+            listed=websession.LISTED,
+            keys=api_keys.live_count(db.session, user.id),
         )
 
     @expose("/password", methods=["GET", "POST"])
@@ -195,7 +242,7 @@ class ProfileView(BaseView):
     @expose("/sessions/end", methods=["POST"])
     @has_access
     def end_sessions(self) -> Any:
-        """End the one session that `session` names, or all but this one."""
+        """End the one session that `session` names, or all but this one, and with `keys` the API keys too."""
         handle, here = request.form.get("session", ""), websession.current_hash() or ""
         if handle and here.startswith(handle):
             raise Refused("请用「退出登录」结束当前的登录")
@@ -203,6 +250,8 @@ class ProfileView(BaseView):
             ended = websession.end_one(db.session, g.user.id, handle)
         else:
             ended = websession.end_all(db.session, g.user.id, but=here)
+            if "keys" in request.form:
+                api_keys.revoke_all(db.session(), own_row())
         record(db.session, "sessions_end", subject=own_row(), count=ended)
         db.session.commit()
         flash(f"已结束 {ended} 处登录", "success")
@@ -222,7 +271,9 @@ class ProfileView(BaseView):
             except TooManyAttempts as refused:
                 attach(form, refused.message, None)
                 status = 429
-        page = self.render_template("account/confirm.html", form=form, second=second, back=target)
+        came = local_path(request.referrer)
+        cancel = url_for("ProfileView.security") if came == "/" or came.startswith(request.path) else came
+        page = self.render_template("account/confirm.html", form=form, second=second, cancel=cancel)
         return page, 422 if form.errors and status == 200 else status
 
     @expose("/preferences", methods=["GET"])

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from flask import abort, current_app, flash, g, jsonify, redirect, request, url_for
 from flask_appbuilder import BaseView, expose, has_access
@@ -28,6 +28,7 @@ from app.views import cells
 from app.views.bulk import asked_conditions, still_there, ticked_keys
 from app.views.forms import as_text, attach, given_params, params_form
 from app.views.interface import filter_arguments
+from app.views.own import prove_first
 from app.views.places import list_for, page_for, view_named
 from app.views.words import tone, word
 
@@ -104,6 +105,13 @@ def may_operate(name: str) -> bool:
 def operate_url(name: str, *ids: int) -> str:
     """The page that confirms an operation on some rows."""
     return url_for("OperateView.operate", name=name) + "?" + urlencode([("ids", key) for key in ids])
+
+
+def prove_for_many(op: Operation, count: int, back: str = "") -> Any:
+    """A way to prove oneself first where an operation changes what many mini-programs' users see; None otherwise."""
+    if not op.live or count <= current_app.config["STEP_UP_ABOVE"]:
+        return None
+    return prove_first(back)
 
 
 @dataclass(frozen=True)
@@ -199,6 +207,8 @@ class OperateView(BaseView):
     def operate(self, name: str) -> Any:
         op = _allowed(name)
         target = target_of(op, request.args)
+        if (asked := prove_for_many(op, len(target.ids))) is not None:
+            return asked
         shown = target.first()
         form_class = params_form(op.params, _choices(op, shown[0]))
         # One ext.json belongs to one mini-program: for many rows it is made for each.
@@ -211,6 +221,8 @@ class OperateView(BaseView):
     def perform(self, name: str) -> Any:
         op = _allowed(name)
         target = target_of(op, request.form)
+        if (asked := prove_for_many(op, len(target.ids), back=_confirm_url(op, target))) is not None:
+            return asked
         shown = target.first()
         form = params_form(op.params, _choices(op, shown[0]))()
         if len(target.ids) > 1 and "ext" in form:
@@ -281,6 +293,18 @@ def run_url(run_id: int) -> str:
     return url_for("OperationRunView.show", pk=run_id)
 
 
+def _confirm_url(op: Operation, target: Target) -> str:
+    """The page that asks for the same again."""
+    return url_for("OperateView.operate", name=op.name) + "?" + urlencode(_asked_again(target))
+
+
+def _asked_again(target: Target) -> list[tuple[str, str]]:
+    held = dict(target.arguments)
+    if not target.all_matching:
+        return target.arguments
+    return [("all", "1"), ("view", held["view"]), *parse_qsl(held["query"])]
+
+
 def _page_of(row: Any) -> str:
     return page_for(row.__tablename__, row.id) or url_for("DashboardView.index")
 
@@ -340,6 +364,8 @@ class BatchView(BaseView):
         if not ids:
             flash("没有可以重试的对象：请按每一行的说明处理", "warning")
             return redirect(here)
+        if (asked := prove_for_many(op, len(ids), back=here)) is not None:
+            return asked
         rows = Target(op, ids, [], all_matching=False).rows()
         try:
             new_id, count = operations.request_many(db.session, op.name, rows, actor=current_actor(), params=params)

@@ -20,6 +20,7 @@ from app.i18n import language, say
 from app.models import ApiCall, AuditEntry, InboundEvent, OperationRun, RefusedPush, RunState, Template, User
 from app.models.audit import record
 from app.models.operation import Door
+from app.models.user import via_words
 from app.operations import call_log, fleet, inbound, refusals
 from app.operations.connection import application
 from app.operations.perform import resolve
@@ -329,6 +330,13 @@ def exact_time(row: AuditEntry) -> Markup:
     )
 
 
+def actor_cell(row: AuditEntry) -> Any:
+    """Who did it; beside the name, whose link had let them in."""
+    if not row.via:
+        return row.actor_name
+    return Markup("{} <span class='quiet'>{}</span>").format(cells.who(row.actor_name), say(via_words(row.via)))
+
+
 class AuditEntryView(PlatformView):
     """Who changed what, when, from where, before and after (审计日志)."""
 
@@ -349,16 +357,21 @@ class AuditEntryView(PlatformView):
     }
     cells = {
         "at": exact_time,
+        "actor_name": actor_cell,
+        "via": lambda row: say(via_words(row.via)),
         "action": lambda row: ACTION_WORDS.get(row.action, row.action),
         "subject": audited_cell,
         "changes": changes_cell,
         "door": lambda row: DOORS.get(row.door, row.door),
     }
-    export_columns = ["at", "actor_name", "on_behalf_of", "action", "subject", "changes", "door", "address"]
-    export_cells = {"subject": audited_cell, "changes": changes_cell, "door": lambda row: DOORS.get(row.door, row.door)}
+    export_columns = ["at", "actor_name", "on_behalf_of", "via", "action", "subject", "changes", "door", "address"]
+    export_cells = {
+        "subject": audited_cell, "changes": changes_cell, "door": lambda row: DOORS.get(row.door, row.door),
+        "via": lambda row: via_words(row.via),
+    }  # fmt: skip
     state_columns = ()
     show_template = "console/audit.html"
-    show_sections = [("记录", ["at", "actor_name", "on_behalf_of", "address", "door", "action", "subject"])]
+    show_sections = [("记录", ["at", "actor_name", "on_behalf_of", "via", "address", "door", "action", "subject"])]
 
     @property
     def choices(self) -> dict[str, Any]:  # type: ignore[override]

@@ -16,7 +16,8 @@ from app.extensions import db
 from app.models import SavedView, User
 from app.models.audit import record
 from app.redaction import redact
-from app.security import principal
+from app.roles import ADMIN, OWNER
+from app.security import current_role_names, principal
 from app.views.interface import parse_key
 
 LONGEST_NAME = 64
@@ -82,7 +83,8 @@ class SavedViewsView(BaseView):
         return self.render_template(
             "console/list/saved.html", view=found, query=kept(found, asked), names=_names(rows),
             chosen=parse_key(request.args.get("saved", "")), own=[row for row in rows if _is_own(row)],
-            shared=[row for row in rows if not _is_own(row)], may_default=_may_default(), address=address,
+            shared=[row for row in rows if not _is_own(row)], may_default=_may_default(),
+            may_share=may_share(), may_tidy=may_tidy(), address=address,
         )  # fmt: skip
 
     @expose("/save", methods=["POST"])
@@ -148,9 +150,9 @@ class SavedViewsView(BaseView):
     @has_access
     @permission_name("save")
     def delete(self, pk: str) -> Any:
-        row = _own(pk)
+        row = _removable(pk)
         endpoint = row.view
-        if row.is_default:
+        if row.is_default and _is_own(row):
             _open_with(None, endpoint)
         if row.shared:
             note_shared(row, gone=True)
@@ -175,6 +177,8 @@ class SavedViewsView(BaseView):
         name = name.strip()
         if not name or len(name) > LONGEST_NAME:
             raise Refused(f"请填写视图名称，最多 {LONGEST_NAME} 个字")
+        if shared and not may_share():
+            raise Refused("登录商户期间不能共享视图：商户无法删除它")
         if is_personal(row.query):
             raise Refused(PERSONAL)
         with db.session.no_autoflush:
@@ -212,6 +216,18 @@ def _own(pk: str) -> SavedView:
     return row if row is not None and _is_own(row) else abort(404)
 
 
+def may_tidy() -> bool:
+    """Whether the reader may delete what colleagues share, who may long have left: as their side's administrator."""
+    return bool({ADMIN, OWNER} & current_role_names()) and may_share()
+
+
+def _removable(pk: str) -> SavedView:
+    """One of the user's own views or, for an administrator, a shared one; 404 alike for all others and absent ones."""
+    key = parse_key(pk)
+    row: SavedView | None = db.session.scalars(visible().where(SavedView.id == key)).first() if key else None
+    return row if row is not None and (_is_own(row) or may_tidy()) else abort(404)
+
+
 def _is_own(row: SavedView) -> bool:
     return row.user_id == _user_id()
 
@@ -230,6 +246,11 @@ def _may_default() -> bool:
     """Whoever is at work as a merchant does not change what their own account opens with."""
     known = principal()
     return known is not None and known.acting is None
+
+
+def may_share() -> bool:
+    """Whoever is at work as a merchant leaves nothing among its people that only the platform could take away."""
+    return _may_default()
 
 
 def _open_with(row: SavedView | None, endpoint: str = "") -> None:

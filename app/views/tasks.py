@@ -24,6 +24,7 @@ from app.security import current_role_names, principal
 from app.tenancy import scope_of
 from app.views.interface import parse_key
 from app.views.operate import may_operate, operation_title
+from app.views.own import prove_first
 from app.views.words import tone, word
 
 LATELY = timedelta(days=2)
@@ -82,6 +83,9 @@ class TasksView(BaseView):
             abort(403)
         if not task.output_key or (task.expires_at is not None and task.expires_at < utcnow()):
             raise Refused("文件已过期：请重新发起")
+        asked = prove_first(back=url_for("TasksView.list")) if task.kind == TaskKind.EXPORT else None
+        if asked is not None:
+            return asked
         kind = task.output_name.rsplit(".", 1)[-1]
         try:
             content = _content(task)

@@ -34,6 +34,7 @@ from app.security import current_actor, principal
 from app.views.bulk import ticked_keys
 from app.views.forms import attach, options
 from app.views.interface import parse_key
+from app.views.own import prove_first
 from app.views.shell import many
 from app.views.words import word
 
@@ -118,6 +119,8 @@ class TransferPages(ModelView):
         kind = request.form.get("format", "csv")
         if kind not in FORMATS:
             raise Refused("请选择 CSV 或 Excel 格式")
+        if (asked := prove_first(back=self._list_url())) is not None:
+            return asked
         spec = exports.spec_of(self.endpoint)
         with reading():
             keys = self.datamodel.keys(self._wanted(), *self._order(), most=MOST_ROWS + 1)
@@ -154,8 +157,12 @@ class TransferPages(ModelView):
             input_key=exports.keep_keys(keys), output_name=exports.file_name(spec.title, kind),
         )  # fmt: skip
         flash(f"{len(keys)} 行正在后台导出：完成后可在右上角的任务中下载", "info")
+        return redirect(self._list_url())
+
+    def _list_url(self) -> str:
+        """The list as it is filtered and ordered now."""
         query = request.query_string.decode()
-        return redirect(url_for(f"{self.endpoint}.list") + (f"?{query}" if query else ""))
+        return url_for(f"{self.endpoint}.list") + (f"?{query}" if query else "")
 
     # In.
 

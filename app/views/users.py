@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from flask import abort, flash, g, redirect, request, url_for
+from flask import abort, current_app, flash, g, redirect, request, url_for
 from flask_appbuilder import expose, has_access
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
@@ -58,7 +58,7 @@ def account_form(roles: tuple[str, ...], *, editing: bool) -> type[FlaskForm]:
 
 
 class AccountsView(PlatformView):
-    """What both screens share. Passwords are made here and shown once; nobody types one for another."""
+    """What both screens share. Nobody types or sees a password of another: they are given a link to set one by."""
 
     datamodel: ClassVar[Any]
     include_route_methods = READ | {"add", "edit", "reset", "reset_second", "revoke_key"}
@@ -82,6 +82,9 @@ class AccountsView(PlatformView):
         "active": cells.in_use,
         "roles": lambda row: role_words(row.role_names),
         "email": lambda row: "" if is_placeholder(row.email) else row.email,
+        "must_change_password": lambda row: (
+            row.must_change_password if row.password else cells.label("待本人设置", "warn")
+        ),
     }
 
     @expose("/add", methods=["GET", "POST"])
@@ -93,12 +96,13 @@ class AccountsView(PlatformView):
         form = account_form(self.roles_offered, editing=False)()
         if form.validate_on_submit():
             try:
-                user, password = accounts.create_user(
+                user = accounts.create_user(
                     db.session(), form.username.data, [form.roles.data], merchant=merchant,
                     full_name=form.full_name.data or "", email=form.email.data or "",
                 )  # fmt: skip
+                token = accounts.invite(db.session(), user)
                 db.session.commit()
-                return self._password_page(user, password, "新建")
+                return self._link_page(user, token, "新建")
             except Refused as refused:
                 db.session.rollback()
                 attach(form, refused.message, refused.field)
@@ -149,10 +153,15 @@ class AccountsView(PlatformView):
             return asked
         form = FlaskForm()
         if form.validate_on_submit():
-            password = accounts.reset_password(db.session(), user)
+            token = accounts.reset_password(db.session(), user)
+            if "keys" in request.form:
+                api_keys.revoke_all(db.session(), user)
             db.session.commit()
-            return self._password_page(user, password, "重置")
-        return self.render_template("account/reset.html", form=form, user=user, back=self.row_url(user))
+            return self._link_page(user, token, "重置")
+        return self.render_template(
+            "account/reset.html", form=form, user=user, back=self.row_url(user),
+            second=twofactor.is_on(db.session, user.id), keys=api_keys.live_count(db.session, user.id),
+        )  # fmt: skip
 
     @expose("/reset_second/<pk>", methods=["GET", "POST"])
     @has_access
@@ -191,9 +200,11 @@ class AccountsView(PlatformView):
             "may_reset_second": self.may("reset_second") and row.id != g.user.id,
         }
 
-    def _password_page(self, user: User, password: str, done: str) -> Any:
+    def _link_page(self, user: User, token: str, done: str) -> Any:
+        link = accounts.link_url(current_app, token)
+        minutes = int(accounts.LINK_LIFE.total_seconds() // 60)
         return self.render_template(
-            "account/password_shown.html", user=user, password=password, done=done, back=self.row_url(user)
+            "account/link_shown.html", user=user, link=link, done=done, minutes=minutes, back=self.row_url(user)
         )
 
     def row_links(self, row: Any) -> list[tuple[str, str]]:

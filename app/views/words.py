@@ -78,7 +78,8 @@ DOORS: dict[str, str] = {**{str(door): words for door, words in DOOR_WORDS.items
 ACTION_WORDS = {
     "create": "新建", "update": "修改", "delete": "删除", "login": "登录", "logout": "退出登录",
     "login_failed": "登录失败", "log_in_as": "登录商户", "log_in_as_end": "结束登录商户", "export": "导出",
-    "password_change": "修改密码", "password_reset": "重置密码", "sessions_end": "结束其他登录",
+    "password_change": "修改密码", "password_reset": "重置密码", "password_set": "通过链接设置密码",
+    "refresh_reused": "刷新令牌重复使用", "sessions_end": "结束其他登录",
     "api_key_create": "新建 API 密钥", "api_key_revoke": "撤销 API 密钥", "two_factor_on": "开启两步验证",
     "two_factor_off": "关闭两步验证", "two_factor_reset": "重置两步验证", "recovery_codes_renew": "更换恢复码",
     "recovery_code_used": "使用恢复码", "operation": "操作", "replay": "重新处理", "job_run": "立即执行任务",
@@ -100,7 +101,7 @@ LABELS: dict[str, str] = {
     "template_id": "模板编号", "uploaded_at": "上传时间", "submitted_at": "提审时间", "decided_at": "审核时间",
     "released_at": "上线时间", "reason": "驳回原因", "audit_note": "审核备注", "hosts": "审核宿主端",
     "ext_json": "ext.json", "taken_down": "已下架", "at": "时间", "actor_name": "操作人", "actor_ip": "来源地址",
-    "on_behalf_of": "代操作商户", "address": "来源地址", "door": "入口", "action": "动作",
+    "on_behalf_of": "代操作商户", "via": "密码链接", "address": "来源地址", "door": "入口", "action": "动作",
     "log_id": "抖音日志编号（log_id）", "err_no": "错误码",
     "message": "结果", "advice": "处理建议", "attempts": "尝试次数", "operation": "操作", "params": "参数",
     "result": "返回", "batch_id": "批次", "started_at": "开始时间", "finished_at": "结束时间",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,27 @@ def user(app: Flask) -> Callable[..., str]:
         return name
 
     return make
+
+
+NEW = "quiet lamps drift 河流"
+LINK, SET = "/login/link", "/login/link/password"
+
+
+def token_of(page: Any) -> str:
+    """The token of the link that a page shows once."""
+    shown = re.search(r'class="shown-once">http://[^<#]+/login/link#(dz_[0-9A-Za-z]{40})<', page.get_data(as_text=True))
+    assert shown is not None, page.get_data(as_text=True)[:500]
+    return shown[1]
+
+
+def open_link(client: FlaskClient, token: str) -> Any:
+    """What the page behind a link does: it gives the token by its form."""
+    return post(client, LINK, token=token)
+
+
+def set_password(client: FlaskClient, token: str, password: str) -> Any:
+    assert open_link(client, token).headers["Location"] == SET
+    return post(client, SET, password=password, again=password)
 
 
 def found(session: Session, name: str) -> User:

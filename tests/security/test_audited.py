@@ -20,6 +20,7 @@ from app.models.base import utcnow
 from app.operations import deliveries
 from app.views.base import ConsoleView
 from tests.conftest import PASSWORD, Actors, change, csrf_token, log_in, refresh
+from tests.security.conftest import NEW, SET, bearer, open_link
 from tests.security.second import ENROL, enrol, make_key, secret_shown
 from tests.views.conftest import full, submit  # noqa: F401  (a fixture)
 
@@ -147,6 +148,16 @@ def _key_id(at: Stage) -> int:
     return int(at.newest(ApiKey).id)
 
 
+def _open_link(at: Stage) -> None:
+    at.post("/logout/")
+    answer = at.app.test_cli_runner().invoke(args=["user", "reset-password", at.name])
+    open_link(at.client, answer.output.strip().rsplit("#", 1)[1])
+
+
+def _end_of_tokens(at: Stage) -> Any:
+    return at.app.test_client().post("/api/v1/security/logout", headers=bearer(at.app.test_client(), at.name))
+
+
 def _nothing(_at: Stage) -> None:
     """Needs no preparation."""
 
@@ -179,6 +190,8 @@ DONE: dict[str, tuple[Act, Act]] = {
     # one's own account
     "LoginView.login": (lambda at: at.post("/logout/"), lambda at: log_in(at.client, "chief")),
     "LoginView.logout": (_nothing, lambda at: at.post("/logout/")),
+    "LoginView.set_password": (_open_link, lambda at: at.post(SET, SET, password=NEW, again=NEW)),
+    "SecurityApi.logout": (_nothing, _end_of_tokens),
     "ProfileView.profile": (_nothing, lambda at: at.post("/account/", full_name="新名字", email="")),
     "ProfileView.password": (
         _nothing,
@@ -246,6 +259,7 @@ SAME = {"StaffView": "UserView"}  # screens that are the same code
 EXCUSED = {
     "import_upload": "a check that writes no row; the import that may follow it is logged",
     "LoginView.code": "the log-in that it ends is logged by the same function as the one by password",
+    "LoginView.link": "opens a link; its use is logged",
     "ProfileView.confirm": "says who sits there and changes nothing",
     "ProfileView.prefer": "how pages look to oneself",
     "SavedViewsView.default": "with what one's own list opens",

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_appbuilder import Model
 from sqlalchemy.orm import Session
 
 from app.models import MerchantState
@@ -123,3 +125,36 @@ def test_others_may_not(client_for: Callable[..., FlaskClient], actors: Actors, 
 
 def test_an_absent_merchant_is_not_found(operator: FlaskClient) -> None:
     assert operator.get("/loginas/999999").status_code == 404
+
+
+def test_it_leaves_nothing_of_the_operators_in_the_merchants_space(
+    session: Session, operator: FlaskClient, actors: Actors, client_for: Callable[..., FlaskClient]
+) -> None:
+    """Whatever has an owner and a merchant: tried through the pages, none of it is made."""
+    enter(operator, actors)
+    sent = {"csrf_token": csrf_token(operator, "/logout/")}
+    refused = {
+        "/account/keys/add": {"name": "x", "scope": "read", "days": "90"},
+        "/account/two-factor/": {"step": "begin"},
+        "/notices/settings/": {"quiet_from": "22:00", "quiet_to": "08:00"},
+        "/notices/settings/channels/add/feishu": {
+            "name": "群",
+            "url": "https://open.feishu.cn/open-apis/bot/v2/hook/x",
+        },
+        "/myversionview/export": {"format": "csv"},
+        "/myminiprogramview/export": {"format": "csv"},
+    }
+    for path, data in refused.items():
+        assert operator.post(path, data=sent | data).status_code in {403, 404, 405}, path
+    shared = {"view": "MyVersionView", "name": "x", "query": "state=approved", "shared": "1"}
+    operator.post("/savedviews/save", data=sent | shared)
+    session.rollback()
+    number = found(session, "operator0").id
+    for mapper in Model.registry.mappers:
+        columns = mapper.local_table.columns
+        if {"user_id", "merchant_id"} <= set(columns.keys()):
+            left = session.scalar(sa.select(sa.func.count()).where(columns.user_id == number))
+            assert left == 0, mapper.class_
+    offers = "/myversionview/export"
+    assert offers in client_for("owner", actors.alice).get("/myversionview/list/").get_data(as_text=True)
+    assert offers not in operator.get("/myversionview/list/").get_data(as_text=True)

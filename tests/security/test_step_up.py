@@ -241,6 +241,16 @@ def test_a_known_device_has_no_more_tries_than_others(app: Flask, user: Callable
     assert answers == [401] * PER_USER + [429]
 
 
+def test_a_known_devices_failures_leave_a_new_one_its_whole_allowance(app: Flask, user: Callable[..., str]) -> None:
+    name, known, fresh = user("bob", "operator"), app.test_client(), app.test_client()
+    log_in(known, name)
+    post(known, "/logout/")
+    for _ in range(PER_USER):
+        assert give_password(known, name, "wrong password!").status_code == 401
+    answers = [give_password(fresh, name, "wrong password!").status_code for _ in range(PER_USER)]
+    assert answers == [401] * PER_USER
+
+
 def test_a_device_is_known_for_its_own_user_only(app: Flask, user: Callable[..., str]) -> None:
     eve = app.test_client()
     log_in(eve, user("eve", "operator"))

@@ -271,41 +271,6 @@ def test_another_users_code_is_wrong(app: Flask, bob: tuple[str, str, list[str]]
     assert give_code(client, codes[0]).status_code == 401
 
 
-# Recovery codes.
-
-
-def test_a_recovery_code_counts_once(app: Flask, session: Session, bob: tuple[str, str, list[str]]) -> None:
-    name, _, codes = bob
-    client = in_half(app, name)
-    assert give_code(client, codes[3].upper()).status_code == 302
-    assert is_in(client)
-    assert "恢复码还剩 9 个" in client.get(SECURITY).get_data(as_text=True)
-    assert give_code(in_half(app, name), codes[3]).status_code == 401
-    [row] = audit(session, "recovery_code_used")
-    assert row.after["left"] == 9
-
-
-def test_new_recovery_codes_end_the_old_ones(app: Flask, session: Session, bob: tuple[str, str, list[str]]) -> None:
-    name, _, codes = bob
-    client = in_half(app, name)
-    give_code(client, codes[0])
-    fresh = shown_once(post(client, CODES))
-    assert len(fresh) == 10
-    assert not set(fresh) & set(codes)
-    row = found(session, name)
-    assert not twofactor.check(session, row, codes[1])
-    assert twofactor.check(session, row, fresh[1])
-    session.commit()
-    assert len(audit(session, "recovery_codes_renew")) == 1
-
-
-def test_recovery_codes_are_kept_as_keyed_hashes(app: Flask, session: Session, bob: tuple[str, str, list[str]]) -> None:
-    row = stored(session)
-    ring = app.extensions["keyring"]
-    expected = [ring.fingerprint(f"recovery:{row.user_id}:{code.replace('-', '')}") for code in bob[2]]
-    assert row.recovery_hashes == expected
-
-
 # The throttle.
 
 

@@ -11,22 +11,21 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from tests.conftest import Actors
-from tests.security.conftest import attempt, audit, found, post
+from tests.security.conftest import NEW, attempt, audit, found, post, set_password, token_of
 
 
-def test_an_administrator_makes_a_user_whose_password_is_shown_once(
+def test_an_administrator_makes_a_user_who_sets_a_password_by_a_link(
     app: Flask, session: Session, client_for: Callable[..., FlaskClient]
 ) -> None:
     admin = client_for("platform_admin")
-    page = post(admin, "/users/add", username="Dora", full_name="朵拉", email="", roles="operator").get_data(
-        as_text=True
-    )
-    given = re.search(r'class="shown-once">([^<]+)<', page)
-    assert given is not None
+    page = post(admin, "/users/add", username="Dora", full_name="朵拉", email="", roles="operator")
     dora = found(session, "dora")
-    assert (set(dora.role_names), dora.merchant_id, dora.must_change_password) == ({"operator"}, None, True)
-    assert attempt(app.test_client(), "dora", given[1]).status_code == 302
-    assert given[1] not in admin.get(f"/users/show/{dora.id}").get_data(as_text=True)
+    assert (set(dora.role_names), dora.merchant_id, dora.password) == ({"operator"}, None, None)
+    token = token_of(page)
+    assert set_password(app.test_client(), token, NEW).headers["Location"] == "/"
+    assert attempt(app.test_client(), "dora", NEW).status_code == 302
+    assert token not in admin.get(f"/users/show/{dora.id}").get_data(as_text=True)
+    assert found(session, "dora").via == "invite:platform_admin0"
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_a_merchant_exports_its_own_rows_only(app: Flask, name: str) -> None:
             assert TAGS[BOB] not in text and SECRET not in text, (spec, query)
             if answer.status_code == 200 and TAGS[ALICE] in text:
                 files += 1
-    assert files >= 2
+    assert files >= 2 if name == "owner" else files == 0  # an operator's files are made on the platform's pages
 
 
 # The long ones.

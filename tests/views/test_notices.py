@@ -198,7 +198,7 @@ def test_the_table_shows_a_person_only_the_kinds_that_concern_them(
 
     assert kinds(client_for("operator")) == set(KINDS)
     assert kinds(client_for("owner", actors.alice)) == {n for n, k in KINDS.items() if "owner" in k.roles}
-    assert kinds(client_for("clerk", actors.alice)) == {"transfer_done"}
+    assert kinds(client_for("clerk", actors.alice)) == {"account_security", "transfer_done"}
 
 
 def test_rules_and_quiet_hours_are_saved_and_hold(

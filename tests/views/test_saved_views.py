@@ -142,3 +142,39 @@ def test_a_list_that_one_may_not_open_has_no_views(operator: FlaskClient, actors
 def test_without_a_token_nothing_is_kept(session: Session, actors: Actors, operator: FlaskClient) -> None:
     assert operator.post("/savedviews/save", data={"name": "x", "view": "MerchantView", "query": ""}).status_code == 400
     assert views(session) == []
+
+
+def test_who_is_logged_in_as_a_merchant_shares_nothing_with_its_people(
+    session: Session, actors: Actors, client_for: Callable[..., FlaskClient]
+) -> None:
+    operator, owner = client_for("operator"), client_for("owner", actors.alice)
+    act_as(operator, actors)
+    page = text_of(operator, "/savedviews/of/MyVersionView")
+    assert "与同事共享" not in page
+    keep(operator, "给大家", "state=approved", "MyVersionView", shared="1")
+    assert views(session) == []
+    keep(operator, "只给自己", "state=approved", "MyVersionView")
+    (row,) = views(session)
+    post(operator, f"/savedviews/change/{row.id}", "MyVersionView", name="给大家", shared="1")
+    assert [(row.name, row.shared) for row in views(session)] == [("只给自己", False)]
+    assert "只给自己" not in text_of(owner, "/savedviews/of/MyVersionView")
+
+
+def act_as(client: FlaskClient, actors: Actors) -> None:
+    path = f"/loginas/{actors.alice.id}"
+    client.post(path, data={"reason": "工单 1：查看", "csrf_token": csrf_token(client, path)})
+
+
+def test_an_administrator_deletes_what_a_colleague_left_behind_and_nobody_else_does(
+    session: Session, actors: Actors, client_for: Callable[..., FlaskClient]
+) -> None:
+    leaver, staff, owner = (client_for(role, actors.alice) for role in ("owner", "staff", "owner"))
+    stranger, operator = client_for("owner", actors.bob), client_for("operator")
+    keep(leaver, "给大家", "state=approved", "MyVersionView", shared="1")
+    keep(leaver, "只给自己", "state=approved", "MyVersionView")
+    shared, private = views(session)
+    act_as(operator, actors)
+    for client, row in ((staff, shared), (stranger, shared), (operator, shared), (owner, private)):
+        assert post(client, f"/savedviews/delete/{row.id}", "MyVersionView").status_code == 404
+    post(owner, f"/savedviews/delete/{shared.id}", "MyVersionView")
+    assert [row.name for row in views(session)] == ["只给自己"]
