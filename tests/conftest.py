@@ -137,7 +137,6 @@ def test_environment(database_url: str, sandbox_url: str) -> dict[str, str]:
     """Settings of an application under test; keys new each time."""
     key = lambda: base64.b64encode(secrets.token_bytes(32)).decode()  # noqa: E731
     return {
-        "TESTING": "1",
         "SECRET_KEY": secrets.token_urlsafe(48),
         "DATA_KEYS": f"k1:{key()}",
         "INDEX_KEY": key(),
@@ -151,6 +150,8 @@ def test_environment(database_url: str, sandbox_url: str) -> dict[str, str]:
     }
 
 
+# What only an application made in a test may have: no environment sets it.
+UNDER_TEST = {"TESTING": True, "FAB_PASSWORD_HASH_METHOD": "pbkdf2:sha256:1"}
 test_environment.__test__ = False  # type: ignore[attr-defined]
 
 
@@ -185,7 +186,7 @@ class OwnContextClient(FlaskClient):
 
 @pytest.fixture(scope="session")
 def _application(database_url: str, _sandbox_server: SandboxServer) -> Iterator[Flask]:
-    app = create_app(test_environment(database_url, _sandbox_server.url))
+    app = create_app(test_environment(database_url, _sandbox_server.url), **UNDER_TEST)
     app.test_client_class = OwnContextClient
     with app.app_context():
         upgrade()

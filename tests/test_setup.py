@@ -30,7 +30,7 @@ def start(env: dict[str, str]) -> subprocess.Popen[str]:
 def env(tmp_path: Path, worker_id: str) -> dict[str, str]:
     url = new_database(tmp_path, f"setup_{worker_id}")
     own = test_environment(url, "http://127.0.0.1:1")
-    return {**os.environ, **own, "TESTING": "", "DOUZHOU_ENV": "/nonexistent"}
+    return {**os.environ, **own, "DOUZHOU_ENV": "/nonexistent"}
 
 
 def test_two_at_once_and_once_more(env: dict[str, str]) -> None:
@@ -53,7 +53,7 @@ def test_a_wrong_setting_ends_with_one_sentence(env: dict[str, str]) -> None:
 
 
 def test_an_older_database_learns_who_lacks_a_permission_and_may_go_back(env: dict[str, str]) -> None:
-    app = create_app({**env, "TESTING": "1"})
+    app = create_app(env)
     held = {1: [1, 2, 3], 2: [1], 3: [], 4: [2, 1]}
     with app.app_context():
         upgrade(revision="0001")
