@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-
 from zxcvbn import zxcvbn
 from zxcvbn.matching import omnimatch
 
@@ -52,7 +51,9 @@ def guessable(secret: str) -> bool:
     looked_at = secret[:LOOKED_AT]
     if zxcvbn(looked_at)["guesses_log10"] < GUESSES:
         return True
-    found = [match for match in omnimatch(looked_at) if match["pattern"] in {"dictionary", "repeat", "sequence", "spatial"}]
+    found = [
+        match for match in omnimatch(looked_at) if match["pattern"] in {"dictionary", "repeat", "sequence", "spatial"}
+    ]
     told = {place for match in found if len(match["token"]) >= 4 for place in range(match["i"], match["j"] + 1)}
     return len(told) >= READABLE * len(looked_at)
 

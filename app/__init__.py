@@ -25,6 +25,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     os.umask(PRIVATE)
     importlib.import_module("app.models")  # all mappers before anything asks the metadata
     from app import (  # noqa: PLC0415  (the packages import this one: only now are they complete)
+        addresses,
         api,
         assets,
         cli,
@@ -47,6 +48,8 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     app = Flask(__name__)
     app.config.from_object(Config(env))
     app.config.update(overrides)
+    if app.config["DEMO"] or app.testing:
+        addresses.allow_loopback()
     i18n.init_app(app)
     logs.init_logging(app.config["LOG_LEVEL"])
     if hops := app.config["PROXY_HOPS"]:
