@@ -74,7 +74,7 @@ class LatestVersion(_Version):
     def screenshots(self) -> list[str]:
         """The paths, whichever way the platform wrote them: joined by ';' or ',', or as a list."""
         written = (self.screenshot,) if isinstance(self.screenshot, str) else self.screenshot or ()
-        return [path for text in written for path in _paths(text) if is_address(path) or _FILE.fullmatch(path)]
+        return [path for text in written for path in _paths(text) if is_address(path) or ":" not in path]
 
 
 def _paths(text: str) -> list[str]:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from app import storage
 from app.addresses import is_address
+from app.extensions import db
 from app.jobs import run_now
 from app.models import AuditEntry, MiniProgram
 from app.models.base import utcnow
@@ -185,8 +186,6 @@ def test_what_came_for_an_older_address_is_not_shown(
 
     def meanwhile() -> None:
         with app.app_context():
-            from app.extensions import db  # noqa: PLC0415
-
             with db.engine.begin() as connection:
                 connection.execute(sa.update(MiniProgram.__table__).values(icon_url=ADDRESS + "&new"))
 
@@ -339,5 +338,5 @@ def test_two_thousand_spoilt_pictures_crash_nothing() -> None:
         ("https://p3.example.com/" + "a" * 3000, False),
     ],
 )  # fmt: skip
-def test_an_address_is_https_and_nothing_else(text: str, kept: bool) -> None:  # noqa: FBT001
+def test_an_address_is_https_and_nothing_else(text: str, kept: bool) -> None:
     assert is_address(text) is kept
