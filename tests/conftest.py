@@ -66,12 +66,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBrowser:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line where the browser tests were skipped: a run without them must not look like a whole one."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "browser" in report.keywords]
-    if skipped:
-        reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
-        terminalreporter.section("browser")
-        terminalreporter.line(f"跳过了 {len(skipped)} 个浏览器测试（browser tests skipped）：{'；'.join(reasons)}")
+    """One line where tests were skipped for want of a program: a run without them must not look like a whole one."""
+    for mark, name in {"browser": "浏览器测试", "deploy": "部署文件的测试"}.items():
+        skipped = [report for report in terminalreporter.stats.get("skipped", []) if mark in report.keywords]
+        if skipped:
+            reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
+            terminalreporter.section(mark)
+            terminalreporter.line(f"跳过了 {len(skipped)} 个{name}（{mark} tests skipped）：{'；'.join(reasons)}")
 
 
 def free_port() -> int:
