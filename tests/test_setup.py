@@ -70,6 +70,25 @@ def test_an_older_database_learns_who_lacks_a_permission_and_may_go_back(env: di
         db.engine.dispose()
 
 
+def test_icons_of_an_older_database_are_due_and_other_addresses_gone(env: dict[str, str]) -> None:
+    app = create_app(env)
+    icons = {1: "https://p3.example.com/1.png", 2: "http://p3.example.com/2.png", 3: "javascript:alert(1)", 4: ""}
+    with app.app_context():
+        upgrade(revision="0004")
+        with db.engine.begin() as connection:
+            add(connection, ThirdPartyApp, id=1, appid="tt1")
+            for key, address in icons.items():
+                add(connection, MiniProgram, id=key, appid=f"tt{key}", third_party_app_id=1, icon_url=address)
+        for _ in range(2):
+            upgrade()
+            with db.engine.connect() as connection:
+                wanted = sa.select(MiniProgram.icon_url, MiniProgram.icon_key, MiniProgram.icon_due_at <= utcnow())
+                found = connection.execute(wanted.order_by(MiniProgram.id)).all()
+            assert [tuple(row) for row in found] == [(icons[1], "", True), *[("", "", None)] * 3]
+            downgrade(revision="0004")
+        db.engine.dispose()
+
+
 def add(connection: sa.Connection, model: type[Any], **values: Any) -> None:
     """A row as an older version wrote it, with something in every column that must have it."""
     there = {column["name"] for column in sa.inspect(connection).get_columns(model.__tablename__)}
