@@ -59,22 +59,21 @@ FLAGS = {
 
 
 def avatar(row: MiniProgram) -> Markup:
-    """The icon as we keep it; before it is fetched, the first character of the name."""
+    """The icon as we keep it; before it is fetched, the first character of the name. Few letters: lists have many."""
     page = page_for("mini_program", row.id)
     if row.icon_key and page:
-        address = f"{page.replace('/show/', '/picture/')}?{row.icon_key[-21:-5]}"  # one class has both routes
-        return cells.html(f'<img class="avatar" src="{escape(address)}" width="36" height="36" alt="" loading="lazy">')
+        address = f"{page.replace('/show/', '/picture/')}?{row.icon_key[-13:-5]}"  # one class has both routes
+        return cells.html(f'<img class="avatar" src="{escape(address)}" alt="" loading="lazy">')
     first = next((letter for letter in row.name if letter.isalnum()), "")
-    shown = escape(first.upper()) if first else '<i class="icon i-apps"></i>'
-    return cells.html(f'<span class="avatar" aria-hidden="true">{shown}</span>')
+    shown = f'class="avatar" data-first="{escape(first.upper())}"' if first else 'class="avatar icon i-apps"'
+    return cells.html(f"<i {shown}></i>")
 
 
 def named(row: MiniProgram) -> Markup:
     """Icon, name over appid."""
     name, url = f"<b>{escape(row.name or say('未命名'))}</b>", page_for("mini_program", row.id)
     link = f'<a href="{url}">{name}</a>' if url else name
-    words = f'<span class="two-lines">{link}{cells.copyable(row.appid)}</span>'
-    return cells.html(f'<span class="pictured">{avatar(row)}{words}</span>')
+    return cells.html(f'<span class="two-lines">{avatar(row)}{link}{cells.copyable(row.appid)}</span>')
 
 
 # In the audit's column a version that went on to be released reads as what the audit made of it.
@@ -179,7 +178,7 @@ class _MiniProgramPages(OperationActions, ConsoleView):
         row = self.found(pk)
         try:
             content = storage.read(row.icon_key) if row.icon_key else abort(404)
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # gone, or never a key
             abort(404)
         answer = current_app.response_class(content, mimetype=icons.MIMETYPE)
         answer.cache_control.private = answer.cache_control.immutable = True

@@ -123,7 +123,7 @@ def test_before_it_is_fetched_the_first_character_stands_there(
 ) -> None:
     client = client_for("operator")
     page = client.get(f"/miniprogramview/show/{shown.id}").get_data(as_text=True)
-    assert '<span class="avatar" aria-hidden="true">爱</span>' in page
+    assert '<i class="avatar" data-first="爱"></i>' in page
     assert client.get(f"/miniprogramview/picture/{shown.id}").status_code == 404
 
 
