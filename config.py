@@ -210,6 +210,11 @@ class Config:
         )
         self.REDIS_URL = env.get("REDIS_URL", "")
         self.PUBLIC_URL = _public_url(env)
+        if self.DEMO and self.PUBLIC_URL.startswith("https://"):
+            # It may debug, and send to this machine where people name an address.
+            raise SettingError(
+                "DEMO=1 只用于本机演示，不能对外提供服务（not with https）：请从 .env 或环境变量中去掉它。"
+            )
         self.SESSION_COOKIE_SECURE = self.PUBLIC_URL.startswith("https://")
         self.TRUSTED_HOSTS = [host.strip() for host in env.get("TRUSTED_HOSTS", "").split(",") if host.strip()]
         self.PROXY_HOPS = _proxy_hops(env, self.PUBLIC_URL)

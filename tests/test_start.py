@@ -141,6 +141,12 @@ def test_a_process_started_with_testing_set_is_none(tmp_path: Path) -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
+def test_a_demo_is_not_for_the_public() -> None:
+    """What a demo may (debug, send to this machine), nobody outside gets by one forgotten line."""
+    with pytest.raises(SettingError, match="DEMO"):
+        Config(settings(DEMO="1", PUBLIC_URL=PUBLIC, PROXY_HOPS="1"))
+
+
 # Files.
 
 
