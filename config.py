@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from zxcvbn import zxcvbn
+from zxcvbn.matching import omnimatch
 
 ROOT = Path(__file__).resolve().parent
-WEAK_SECRETS = frozenset({"secret", "changeme", "change-me", "dev", "test", "password", "douzhou"})
+LOOKED_AT = 72  # characters: the time zxcvbn takes grows with the square of the length
+GUESSES = 24  # powers of ten: 32 random hex digits are 10^28 at the least, a sentence's 10^16 and more
+READABLE = 0.6  # of random characters a third at most look like a word or a run by chance
+MOST_HOPS = 8
 
 
 class SettingError(Exception):
@@ -39,9 +44,31 @@ def _flag(env: Mapping[str, str], name: str) -> bool:
     return raw in {"1", "true", "yes", "on"}
 
 
+def guessable(secret: str) -> bool:
+    """Whether a text was not made at random: short, repeated, a run of the keyboard, or for the most part words."""
+    if len(secret) < 32 or len(set(secret)) < 8:
+        return True
+    looked_at = secret[:LOOKED_AT]
+    if zxcvbn(looked_at)["guesses_log10"] < GUESSES:
+        return True
+    found = [
+        match for match in omnimatch(looked_at) if match["pattern"] in {"dictionary", "repeat", "sequence", "spatial"}
+    ]
+    told = {place for match in found if len(match["token"]) >= 4 for place in range(match["i"], match["j"] + 1)}
+    return len(told) >= READABLE * len(looked_at)
+
+
+def patterned(key: bytes) -> bool:
+    """Whether bytes were not made at random: few different ones, in even steps, or a text that can be guessed."""
+    steps = {(after - before) % 256 for before, after in zip(key, key[1:], strict=False)}
+    if min(len(set(key)), len(steps)) < len(key) // 2:
+        return True
+    return key.isascii() and guessable(key.decode())
+
+
 def _checked_secret(env: Mapping[str, str]) -> str:
     secret = env.get("SECRET_KEY", "")
-    if len(secret) < 32 or secret.lower() in WEAK_SECRETS or len(set(secret)) < 8:
+    if guessable(secret):
         raise SettingError(
             "SECRET_KEY 缺失或过弱（missing or weak）：请在 .env 中设置至少 32 个随机字符，"
             "可用 python3 -c 'import secrets; print(secrets.token_urlsafe(48))' 生成。"
@@ -79,6 +106,30 @@ def _database_url(env: Mapping[str, str]) -> str:
         raise SettingError(
             "REDIS_URL 不能与 SQLite 同时使用（SQLite serves one process）："
             "请改用 PostgreSQL 或 MySQL/MariaDB，或去掉 REDIS_URL。"
+        )
+    return url
+
+
+def _proxy_hops(env: Mapping[str, str], public_url: str) -> int:
+    """How many proxies are believed. Behind HTTPS it must be said: unsaid, all clients would be the proxy's address."""
+    raw = env.get("PROXY_HOPS", "").strip()
+    if not raw and public_url.startswith("https://"):
+        raise SettingError(
+            "PUBLIC_URL 为 https 时必须写明 PROXY_HOPS（must be set）：请在 .env 中填写前面反向代理的层数，"
+            "例如 nginx 一层填 1；没有代理填 0。"
+        )
+    if raw and not (raw.isascii() and raw.isdecimal() and int(raw) <= MOST_HOPS):
+        raise SettingError(
+            f"PROXY_HOPS 应为 0 到 {MOST_HOPS} 的整数（must be a whole number），现在是 {raw!r}：请修改 .env。"
+        )
+    return int(raw or 0)
+
+
+def _public_url(env: Mapping[str, str]) -> str:
+    url = env.get("PUBLIC_URL", "").strip().rstrip("/") or "http://127.0.0.1:8080"
+    if not re.fullmatch(r"https?://[^/?#@\s]+", url):
+        raise SettingError(
+            "PUBLIC_URL 应形如 https://douzhou.example.com，不带路径（invalid PUBLIC_URL）：请修改 .env。"
         )
     return url
 
@@ -158,10 +209,15 @@ class Config:
             self.SQLALCHEMY_DATABASE_URI, self.WORKER_THREADS + self.WEB_THREADS
         )
         self.REDIS_URL = env.get("REDIS_URL", "")
-        self.PUBLIC_URL = env.get("PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
+        self.PUBLIC_URL = _public_url(env)
+        if self.DEMO and self.PUBLIC_URL.startswith("https://"):
+            # It may debug, and send to this machine where people name an address.
+            raise SettingError(
+                "DEMO=1 只用于本机演示，不能对外提供服务（not with https）：请从 .env 或环境变量中去掉它。"
+            )
         self.SESSION_COOKIE_SECURE = self.PUBLIC_URL.startswith("https://")
         self.TRUSTED_HOSTS = [host.strip() for host in env.get("TRUSTED_HOSTS", "").split(",") if host.strip()]
-        self.PROXY_HOPS = int(_number(env, "PROXY_HOPS", 0))
+        self.PROXY_HOPS = _proxy_hops(env, self.PUBLIC_URL)
         self.CALLBACK_WINDOW = int(_number(env, "CALLBACK_WINDOW", 300))
         self.DOUYIN_OPEN_URL = env.get("DOUYIN_OPEN_URL") or "https://open.douyin.com"
         self.DOUYIN_MICROAPP_URL = env.get("DOUYIN_MICROAPP_URL") or "https://open.microapp.bytedance.com"
@@ -179,6 +235,3 @@ class Config:
         self.SMTP_URL = _smtp_url(env)
         self.EMBEDDED = _flag(env, "EMBEDDED")
         self.LOG_LEVEL = (env.get("LOG_LEVEL") or "INFO").upper()
-        self.TESTING = _flag(env, "TESTING")
-        if self.TESTING:
-            self.FAB_PASSWORD_HASH_METHOD = "pbkdf2:sha256:1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from config import environment  # noqa: E402  (after the path: gunicorn reads this file before it adds the project)
 
+os.umask(0o077)  # before any log file or socket is made
 _env = environment()
 bind = _env.get("BIND") or "127.0.0.1:8080"
 workers = int(_env.get("WEB_WORKERS") or "1")
@@ -20,6 +22,7 @@ timeout = 60
 graceful_timeout = 15
 keepalive = 5
 limit_request_line = 8190  # an address names up to 500 ticked rows
+forwarded_allow_ips = ""  # PROXY_HOPS alone says whose X-Forwarded-* is believed
 accesslog = None  # addresses carry authorisation codes; the proxy in front keeps its own log
 errorlog = "-"
 loglevel = "warning"

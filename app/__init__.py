@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,18 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Config
 
+PRIVATE = 0o077  # database, storage and logs are this user's alone, whoever started the process
+
 
 def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
-    """A ready application. Raises config.SettingError or secrets.KeyRingError with one sentence on a bad setting."""
+    """A ready application. Raises config.SettingError or secrets.KeyRingError with one sentence on a bad setting.
+
+    `overrides` are settings that no environment has, TESTING above all.
+    """
+    os.umask(PRIVATE)
     importlib.import_module("app.models")  # all mappers before anything asks the metadata
     from app import (  # noqa: PLC0415  (the packages import this one: only now are they complete)
+        addresses,
         api,
         assets,
         cli,
@@ -40,6 +48,8 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     app = Flask(__name__)
     app.config.from_object(Config(env))
     app.config.update(overrides)
+    if app.config["DEMO"] or app.testing:
+        addresses.allow_loopback()
     i18n.init_app(app)
     logs.init_logging(app.config["LOG_LEVEL"])
     if hops := app.config["PROXY_HOPS"]:
@@ -54,6 +64,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     app.wsgi_app = _ReadOnlyUnlessPost(app.wsgi_app)  # type: ignore[method-assign]
     operations.load()
     with app.app_context():
+        database.keep_private(db.engine.url)
         database.prepare(db.engine)
         tenancy.install(db.session.session_factory.class_, db.engine)
         audit.install(db.session.session_factory.class_)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import event, select
+from sqlalchemy import URL, event, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -84,6 +86,19 @@ def is_busy(error: BaseException | None) -> bool:
     if (state := getattr(error.orig, "sqlstate", None)) is not None:
         return state in POSTGRESQL_BUSY
     return bool(error.orig and error.orig.args and error.orig.args[0] in MYSQL_BUSY)
+
+
+def keep_private(url: URL) -> None:
+    """Take an SQLite file of an older start away from other users; a new one is made private by the umask.
+
+    The files beside it (-wal, -shm) are made with its mode.
+    """
+    name = url.database or ""
+    if url.get_backend_name() != "sqlite" or not name or name.startswith((":", "file:")):
+        return
+    for path in (Path(name), Path(f"{name}-wal"), Path(f"{name}-shm")):
+        if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            path.chmod(stat.S_IRUSR | stat.S_IWUSR)
 
 
 def prepare(engine: Engine) -> None:

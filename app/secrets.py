@@ -20,6 +20,8 @@ from flask import Flask, current_app
 from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from config import patterned
+
 NONCE_BYTES = 12
 
 
@@ -38,13 +40,16 @@ class KeyRing:
         self._ciphers: dict[str, AESGCM] = {}
         for item in data_keys.split(","):
             key_id, _, encoded = item.strip().partition(":")
-            self._ciphers[key_id] = AESGCM(_decode_key(f"DATA_KEYS 的 {key_id or '(无编号)'}", encoded))
+            name = f"DATA_KEYS 的 {key_id or '(无编号)'}"
+            # An older key only opens: a weak one must stay usable until all is sealed anew.
+            key = _decode_key(name, encoded) if self._ciphers else _strong_key(name, encoded)
+            self._ciphers[key_id] = AESGCM(key)
             if not key_id or len(key_id) > 32 or not key_id.isalnum():
                 raise KeyRingError("DATA_KEYS 的编号应为 1 至 32 位字母或数字（key id），形如 k1:base64。")
         if len(self._ciphers) != len(data_keys.split(",")):
             raise KeyRingError("DATA_KEYS 中有重复的编号（duplicate key id）：请给每把密钥不同的编号。")
         self.newest = next(iter(self._ciphers))
-        self._index_key = _decode_key("INDEX_KEY", index_key)
+        self._index_key = _strong_key("INDEX_KEY", index_key)
 
     def seal(self, plaintext: str, bound_to: str) -> str:
         """Encrypt text for one place (`table.column.row_uid`)."""
@@ -74,8 +79,18 @@ def _decode_key(name: str, encoded: str) -> bytes:
         key = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if len(key) != 32 or len(set(key)) < 8:
+    if len(key) != 32:
         raise KeyRingError(f"{name} 应是 32 个随机字节的 base64（must be base64 of 32 random bytes）：请修改 .env。")
+    return key
+
+
+def _strong_key(name: str, encoded: str) -> bytes:
+    key = _decode_key(name, encoded)
+    if patterned(key):
+        raise KeyRingError(
+            f"{name} 有规律、容易被猜到（weak key）：请换成 32 个随机字节的 base64，"
+            "可用 python3 -c 'import base64,os; print(base64.b64encode(os.urandom(32)).decode())' 生成。"
+        )
     return key
 
 

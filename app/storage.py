@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import re
 import secrets
 import shutil
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import IO, Any
 
 from flask import current_app
@@ -42,6 +44,30 @@ def put(folder: str, suffix: str, content: IO[bytes]) -> str:
     key = new_key(folder, suffix)
     _write(key, content)
     return key
+
+
+def put_named(folder: str, suffix: str, content: bytes, *, owner: str) -> str:
+    """Keep content under a key that says what it is: the same content of the same owner has the same key, for ever."""
+    name = hashlib.sha256(owner.encode() + b"\0" + content).hexdigest()[:32]
+    key = _checked(f"{folder}/{name[:2]}/{name}.{suffix}")
+    _write(key, io.BytesIO(content))
+    return key
+
+
+def keys(folder: str, shard: str) -> list[tuple[str, datetime]]:
+    """What is kept in one of a folder's 256 parts (two hex digits): keys, and when each was written, UTC."""
+    system, root = url_to_fs(current_app.config["STORAGE_URL"])
+    place = f"{root.rstrip('/')}/{folder}/{shard}"
+    try:
+        found = system.ls(place, detail=False)
+    except FileNotFoundError:
+        return []
+    named = [f"{folder}/{shard}/{path.rsplit('/', 1)[-1]}" for path in found]
+    return [(key, _aware(system.modified(_place(key)[1]))) for key in named if _KEY.fullmatch(key)]
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _write(key: str, content: IO[bytes]) -> None:

@@ -37,7 +37,7 @@ OWN = frozenset(
     {
         "BIND", "DATABASE_URL", "DATA_KEYS", "DEMO", "DOUYIN_MICROAPP_URL", "DOUYIN_OPEN_URL", "DOUYIN_TOUTIAO_URL",
         "DOUZHOU_ENV", "EMBEDDED", "INDEX_KEY", "PROXY_HOPS", "PUBLIC_URL", "REDIS_URL", "SANDBOX_URL", "SECRET_KEY",
-        "STORAGE_URL", "TESTING", "TRUSTED_HOSTS", "WEB_WORKERS",
+        "STORAGE_URL", "TRUSTED_HOSTS", "WEB_WORKERS",
     }
 )  # fmt: skip
 
@@ -245,6 +245,7 @@ def main() -> int:
         return new_passwords()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's background job ignores it
         signal.signal(name, interrupt)
+    os.umask(0o077)  # the children's files too
     VAR.mkdir(exist_ok=True)
     check({**dotenv(), **os.environ})
     port, sandbox_port = port_of("PORT", 8080), port_of("SANDBOX_PORT", 8090)

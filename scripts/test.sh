@@ -1,7 +1,7 @@
 #!/bin/sh
 # The whole suite on SQLite; then, where a server is given, everything but the browser again on it.
 # What the browser tests need is looked for by starting it and installed; without it they are skipped, and the summary
-# says so (REQUIRE_BROWSER=1 makes that a failure). Arguments go to pytest.
+# says so (REQUIRE_BROWSER=1, and REQUIRE_DEPLOY=1 for nginx and systemd, make that a failure). Arguments go to pytest.
 set -eu
 packages="chromium fonts-noto-cjk libatomic1" # the last is for the Node that Playwright brings
 missing=$("$BIN/python" scripts/browser.py 2>/dev/null) || {
@@ -15,6 +15,17 @@ missing=$("$BIN/python" scripts/browser.py 2>/dev/null) || {
   missing=$("$BIN/python" scripts/browser.py 2>/dev/null) ||
     echo "浏览器测试缺少条件（the browser tests lack something）：$missing。请以 root 运行一次（as root, once）：apt-get update && apt-get install -y --no-install-recommends $packages"
 }
+# The files of deploy/ are tried with the programs they are for; where those cannot be had, the summary says so.
+PATH=$PATH:/usr/sbin
+if ! { command -v nginx && command -v systemd-analyze; } >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "正在安装部署测试所需的软件（installing what the tests of deploy/ need）：nginx-light systemd ……"
+  # No service is started: a policy of our own says no while they are installed.
+  policy=/usr/sbin/policy-rc.d
+  [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=1; }
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light systemd; } \
+    >/dev/null 2>&1 || true
+  [ -z "${made:-}" ] || rm -f "$policy"
+fi
 export DOUZHOU_ENV=/nonexistent
 failed=0
 "$BIN/python" -m pytest -n 2 --dist loadgroup -q "$@" || failed=$?

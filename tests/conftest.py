@@ -66,12 +66,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBrowser:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line where the browser tests were skipped: a run without them must not look like a whole one."""
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "browser" in report.keywords]
-    if skipped:
-        reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
-        terminalreporter.section("browser")
-        terminalreporter.line(f"跳过了 {len(skipped)} 个浏览器测试（browser tests skipped）：{'；'.join(reasons)}")
+    """One line where tests were skipped for want of a program: a run without them must not look like a whole one."""
+    for mark, name in {"browser": "浏览器测试", "deploy": "部署文件的测试"}.items():
+        skipped = [report for report in terminalreporter.stats.get("skipped", []) if mark in report.keywords]
+        if skipped:
+            reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped})
+            terminalreporter.section(mark)
+            terminalreporter.line(f"跳过了 {len(skipped)} 个{name}（{mark} tests skipped）：{'；'.join(reasons)}")
 
 
 def free_port() -> int:
@@ -137,7 +138,6 @@ def test_environment(database_url: str, sandbox_url: str) -> dict[str, str]:
     """Settings of an application under test; keys new each time."""
     key = lambda: base64.b64encode(secrets.token_bytes(32)).decode()  # noqa: E731
     return {
-        "TESTING": "1",
         "SECRET_KEY": secrets.token_urlsafe(48),
         "DATA_KEYS": f"k1:{key()}",
         "INDEX_KEY": key(),
@@ -151,6 +151,8 @@ def test_environment(database_url: str, sandbox_url: str) -> dict[str, str]:
     }
 
 
+# What only an application made in a test may have: no environment sets it.
+UNDER_TEST = {"TESTING": True, "FAB_PASSWORD_HASH_METHOD": "pbkdf2:sha256:1"}
 test_environment.__test__ = False  # type: ignore[attr-defined]
 
 
@@ -185,7 +187,7 @@ class OwnContextClient(FlaskClient):
 
 @pytest.fixture(scope="session")
 def _application(database_url: str, _sandbox_server: SandboxServer) -> Iterator[Flask]:
-    app = create_app(test_environment(database_url, _sandbox_server.url))
+    app = create_app(test_environment(database_url, _sandbox_server.url), **UNDER_TEST)
     app.test_client_class = OwnContextClient
     with app.app_context():
         upgrade()

@@ -30,7 +30,7 @@ def start(env: dict[str, str]) -> subprocess.Popen[str]:
 def env(tmp_path: Path, worker_id: str) -> dict[str, str]:
     url = new_database(tmp_path, f"setup_{worker_id}")
     own = test_environment(url, "http://127.0.0.1:1")
-    return {**os.environ, **own, "TESTING": "", "DOUZHOU_ENV": "/nonexistent"}
+    return {**os.environ, **own, "DOUZHOU_ENV": "/nonexistent"}
 
 
 def test_two_at_once_and_once_more(env: dict[str, str]) -> None:
@@ -53,7 +53,7 @@ def test_a_wrong_setting_ends_with_one_sentence(env: dict[str, str]) -> None:
 
 
 def test_an_older_database_learns_who_lacks_a_permission_and_may_go_back(env: dict[str, str]) -> None:
-    app = create_app({**env, "TESTING": "1"})
+    app = create_app(env)
     held = {1: [1, 2, 3], 2: [1], 3: [], 4: [2, 1]}
     with app.app_context():
         upgrade(revision="0001")
@@ -67,6 +67,25 @@ def test_an_older_database_learns_who_lacks_a_permission_and_may_go_back(env: di
                 lacking = sa.select(MiniProgram.id).where(MiniProgram.lacking).order_by(MiniProgram.id)
                 assert connection.execute(lacking).scalars().all() == [2, 3]
             downgrade(revision="0001")
+        db.engine.dispose()
+
+
+def test_icons_of_an_older_database_are_due_and_other_addresses_gone(env: dict[str, str]) -> None:
+    app = create_app(env)
+    icons = {1: "https://p3.example.com/1.png", 2: "http://p3.example.com/2.png", 3: "javascript:alert(1)", 4: ""}
+    with app.app_context():
+        upgrade(revision="0004")
+        with db.engine.begin() as connection:
+            add(connection, ThirdPartyApp, id=1, appid="tt1")
+            for key, address in icons.items():
+                add(connection, MiniProgram, id=key, appid=f"tt{key}", third_party_app_id=1, icon_url=address)
+        for _ in range(2):
+            upgrade()
+            with db.engine.connect() as connection:
+                wanted = sa.select(MiniProgram.icon_url, MiniProgram.icon_key, MiniProgram.icon_due_at <= utcnow())
+                found = connection.execute(wanted.order_by(MiniProgram.id)).all()
+            assert [tuple(row) for row in found] == [(icons[1], "", True), *[("", "", None)] * 3]
+            downgrade(revision="0004")
         db.engine.dispose()
 
 

@@ -25,6 +25,7 @@ from app.douyin.contract import (
     Token,
     TokenText,
     UnixSeconds,
+    WebAddress,
     Wire,
 )
 
@@ -63,7 +64,7 @@ class PreAuthCode(Reply):
 
 
 class AuthLink(Reply):
-    link: Annotated[str, msgspec.Meta(pattern="^https?://")]
+    link: WebAddress
 
 
 class Permission(Reply):

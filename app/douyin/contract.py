@@ -37,6 +37,10 @@ UnixSeconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_214_400)]
 VendorId = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 # Annotation of a field that may be absent but never misread: in another shape than declared it refuses the answer.
 STRICT = "strict"
+# Annotation of a text that is a web address, or of an object with some in it: others than https are read as absent.
+ADDRESS = "address"
+WebAddress = Annotated[str, ADDRESS]
+WithAddresses = Annotated[dict[str, Any], ADDRESS]
 
 
 class Token(StrEnum):

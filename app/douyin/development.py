@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Annotated, Any
 
+from app.addresses import is_address
 from app.douyin.contract import (
     DOCS,
     STRICT,
@@ -19,6 +20,8 @@ from app.douyin.contract import (
     UnixSeconds,
     VersionNumber,
     VersionOrNone,
+    WebAddress,
+    WithAddresses,
 )
 
 _PAGES = f"{DOCS}/auth-app-manage/develop"
@@ -52,7 +55,7 @@ class _Version(Reply):
     categories: tuple[str, ...] = ()
     developer_id: str | None = None
     developer_name: str | None = None
-    developer_avatar: str | None = None
+    developer_avatar: WebAddress | None = None
     version_tag: str = ""
 
     @classmethod
@@ -71,7 +74,7 @@ class LatestVersion(_Version):
     def screenshots(self) -> list[str]:
         """The paths, whichever way the platform wrote them: joined by ';' or ',', or as a list."""
         written = (self.screenshot,) if isinstance(self.screenshot, str) else self.screenshot or ()
-        return [path for text in written for path in _paths(text)]
+        return [path for text in written for path in _paths(text) if is_address(path) or ":" not in path]
 
 
 def _paths(text: str) -> list[str]:
@@ -93,11 +96,11 @@ class AuditVersion(_Version):
 
     status: Annotated[AuditStatus, STRICT]
     approved_apps: tuple[str, ...] = ()
-    attach_info: dict[str, Any] | None = None
+    attach_info: WithAddresses | None = None
     has_publish: bool = False
     is_illegal_version: bool = False
     reason: str = ""
-    reason_detail: dict[str, Any] | None = None
+    reason_detail: WithAddresses | None = None
 
 
 class Rollback(Reply):
@@ -110,10 +113,10 @@ class CurrentVersion(_Version):
 
     approved_apps: tuple[str, ...] = ()
     not_approved_apps: tuple[str, ...] = ()
-    attach_info: dict[str, Any] | None = None
+    attach_info: WithAddresses | None = None
     has_down: bool = False
     reason: str = ""
-    reason_detail: dict[str, Any] | None = None
+    reason_detail: WithAddresses | None = None
     uid: int | None = None
     rollback: Rollback | None = None
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from app.douyin.answer import without_nulls
-from app.douyin.contract import AppId, OpenIntEnum, Reply, Seconds, TokenText
+from app.douyin.contract import AppId, OpenIntEnum, Reply, Seconds, TokenText, WebAddress
 from app.douyin.errors import clean
 from app.douyin.lenient import Unfit, fit
 
@@ -112,7 +112,7 @@ class Authorized(InboundMessage, name="AUTHORIZED"):
     authorization_code: TokenText
     authorization_code_expires_in: Seconds = 3_600
     app_name: str = ""
-    app_icon: str = ""
+    app_icon: WebAddress = ""
     company_name: str = ""
     app_super_admin_email: str = ""
     app_super_admin_mobile: str = ""
@@ -137,7 +137,7 @@ class SettleApplyResult(InboundMessage, name="SETTLE_APPLY"):
 
     apply_id: str = ""
     apply_status: str
-    verify_url: str = ""
+    verify_url: WebAddress = ""
     fail_reason: str = ""
 
 
@@ -151,13 +151,13 @@ class SettleVerifyResult(InboundMessage, name="SETTLE_VERIFY"):
 
 class ModifyGuide(Reply):
     name: str = ""
-    link: str = ""
+    link: WebAddress = ""
 
 
 class AuditDetail(Reply):
     reason: str = ""
     modify_guide: ModifyGuide | None = None
-    detail_file: str = ""
+    detail_file: WebAddress = ""
 
 
 class AuditResult(Reply):

@@ -17,7 +17,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from app.douyin.contract import STRICT, Reply
+from app.addresses import is_address, without_others
+from app.douyin.contract import ADDRESS, STRICT, Reply
 
 R = TypeVar("R", bound=Reply)
 
@@ -123,7 +124,19 @@ def _fit(value: Any, arm: Any, where: str, absent: list[str], item: _Field) -> A
     plain = value if item.strict else _leaf(value, base, declared=base is not arm, side=not item.required)
     if not _is(plain, arm):
         raise Unfit(where)
-    return plain
+    return _with_addresses(plain, where, absent) if ADDRESS in get_args(arm) else plain
+
+
+def _with_addresses(value: Any, where: str, absent: list[str]) -> Any:
+    """An address, or an object without the addresses that are none for us."""
+    if isinstance(value, str):
+        if not is_address(value):
+            raise Unfit(where)
+        return value
+    kept = without_others(value)
+    if kept != value:
+        absent.append(f"{where}.*")
+    return kept
 
 
 def _is(value: Any, arm: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from app.douyin.contract import DOCS, STRICT, Call, OpenIntEnum, PermissionSet, Reply, Route, Token
+from app.douyin.contract import DOCS, STRICT, Call, OpenIntEnum, PermissionSet, Reply, Route, Token, WebAddress
 
 
 class AppState(OpenIntEnum):
@@ -42,7 +42,7 @@ class IntroReview(Reply):
 
 
 class IconReview(Reply):
-    new_icon: str = ""
+    new_icon: WebAddress = ""
     new_icon_audit_state: ReviewState = ReviewState.NONE
     remaining_times: int | None = None
     reason: str = ""
@@ -75,7 +75,7 @@ class AppInfo(Reply):
     app_state: AppState
     app_name: str = ""
     app_intro: str = ""
-    app_icon: str = ""
+    app_icon: WebAddress = ""
     app_type: int | None = None
     app_categories_audit_info: tuple[CategoryReview, ...] = ()
     new_name_audit_info: NameReview | None = None

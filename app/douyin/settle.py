@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.douyin.contract import DOCS, V1, Call, Host, OpenIntEnum, Reply, Route, Token
+from app.douyin.contract import DOCS, V1, Call, Host, OpenIntEnum, Reply, Route, Token, WebAddress
 
 _PAGES = f"{DOCS}/developer-settle"
 
@@ -48,7 +48,7 @@ class SettleStatus(Reply):
     """`verify_url` is the bank account check, there once the application has succeeded."""
 
     apply_status: ApplyStatus
-    verify_url: str = ""
+    verify_url: WebAddress = ""
     fail_reason: str = ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.douyin.contract import DOCS, Call, OpenIntEnum, PermissionSet, Reply, Route, Token, TokenText
+from app.douyin.contract import DOCS, Call, OpenIntEnum, PermissionSet, Reply, Route, Token, TokenText, WebAddress
 
 _PAGES = f"{DOCS}/auth-app-manage/develop"
 _ROOT = "/api/platform/v1/webhook"
@@ -21,7 +21,7 @@ class WebhookSecret(Reply):
 
 class WebhookInfo(Reply):
     secret: str = ""
-    callback_url: str = ""
+    callback_url: WebAddress = ""
 
 
 class WebhookEvent(Reply):

@@ -47,6 +47,7 @@ SCHEDULE: dict[str, Job] = {
     "sync_templates": Job("同步模板", 600, sync.templates),
     "sync_versions": Job("核对版本", 1800, sync.versions),
     "sync_info": Job("同步基本信息与授权", 3600, sync.info),
+    "fetch_icons": Job("获取小程序头像", 60, sync.icons),
     "notices": Job("检查通知", 60, notices.check),
     "send_notices": Job("发送通知", 10, notices.send),
     "run_tasks": Job("后台任务", 5, tasks.run_due),

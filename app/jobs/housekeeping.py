@@ -25,6 +25,7 @@ from app.models import (
     WebSession,
 )
 from app.models.base import utcnow
+from app.operations import icons
 from app.tenancy import PLATFORM, app_scope
 
 CHUNK = 2000
@@ -75,4 +76,6 @@ def clean(app: Flask) -> str:
             counts.append(f"{model.__tablename__} {total}")
     if files := tasks.clean(app):
         counts.append(f"任务文件 {files}")
+    if files := icons.clean(app):
+        counts.append(f"头像 {files}")
     return "，".join(counts) or "没有过期数据"

@@ -13,6 +13,7 @@ from app.database import reading
 from app.errors import DouzhouError
 from app.models import AuthorizationState, MiniProgram, ThirdPartyApp
 from app.models.base import utcnow
+from app.operations import icons as pictures
 from app.operations import inbound, onboarding, profile, release, returns, template
 from app.tenancy import PLATFORM, app_scope
 
@@ -70,6 +71,11 @@ def info(app: Flask) -> str:
     stale = or_(MiniProgram.info_at.is_(None), MiniProgram.info_at < utcnow() - INFO_AGE)
     done = _each(app, _ids(app, stale), profile.sync)
     return type(done)(f"{done}；授权：{onboarding.check_authorizations(app)}")
+
+
+def icons(app: Flask) -> str:
+    """Icons whose address is new. That one cannot be had is no fault of ours: the job does not fail by it."""
+    return str(_each(app, pictures.due(app), pictures.get))
 
 
 def templates(app: Flask) -> str:

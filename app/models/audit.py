@@ -17,7 +17,8 @@ from app.tenancy import MARK, SCOPE, MerchantOwned
 # Not worth a line each: kept by the system itself, many times a day.
 QUIET_COLUMNS = frozenset(
     {
-        "changed_at", "created_at", "row_version", "lacking", "poll_at", "synced_at", "info_at", "info", "ticket_at",
+        "changed_at", "created_at", "row_version", "icon_due_at", "icon_key", "lacking", "poll_at", "synced_at",
+        "info_at", "info", "ticket_at",
         "ticket_sealed", "refresh_expires_at", "last_login", "login_count", "fail_login_count", "row_uid",
         "preferences", "key_hash", "last_step", "recovery_hashes", "used_at", "used_from", "tested_at",
         "changed_on", "created_on", "url", "fault_at", "held", "held_at", "probe_at", "link_fault_at", "self_test",

@@ -72,6 +72,9 @@ class MiniProgram(MerchantOwned, StateMachine, Timestamps, Model):
     name: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
     intro: Mapped[str] = mapped_column(String(255), default="", nullable=False)
     icon_url: Mapped[str] = mapped_column(String(500), default="", nullable=False)
+    # What `icon_url` showed when we fetched it last: a key of the storage. Browsers never load the address itself.
+    icon_key: Mapped[str] = mapped_column(String(64), default="", nullable=False)
+    icon_due_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)  # when it is to be fetched
     subject_name: Mapped[str] = mapped_column(String(128), default="", nullable=False, index=True)
     subject_verified: Mapped[bool | None] = mapped_column(Boolean)
     app_state: Mapped[int | None] = mapped_column(Integer)

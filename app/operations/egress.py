@@ -1,4 +1,6 @@
-"""One POST to an address that a person entered: to a public host only, over TLS, ten seconds in all, no redirects.
+"""To an address that others name: to a public host only, over TLS, ten seconds in all.
+
+One POST to what a person entered, without redirects; one GET of what Douyin names, with a few, each checked.
 
 The host is resolved once and that answer is both checked and connected to, so a name that resolves differently a
 moment later (DNS rebinding) leads nowhere else. The certificate is still checked against the name.
@@ -9,10 +11,11 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import certifi
 from urllib3.exceptions import HTTPError
@@ -24,6 +27,9 @@ from app.errors import Refused
 SECONDS = 10.0
 MOST = 16 * 1024  # bytes of an answer that are read
 LONGEST = 1000  # characters of an address
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MOST_REDIRECTS = 3
+BLOCK = 64 * 1024
 CA_FILE = certifi.where()
 # Not known as private to the library: addresses that carry another one, old and reserved ranges, a cloud's service.
 _INSIDE = tuple(
@@ -79,6 +85,49 @@ def post(address: str, body: bytes, headers: Mapping[str, str], *, local: bool =
         raise Undelivered(_words(problem)) from None
     finally:
         deadline.reset(token)
+
+
+def fetch(address: str, *, most: int, local: bool = False) -> bytes:
+    """What stands at an address, at most `most` bytes of it, counted as they come; up to three redirects.
+
+    Undelivered when it may not be asked, does not answer in time, answers otherwise than 200, or with more than that.
+    """
+    token = deadline.set(time.monotonic() + SECONDS)
+    try:
+        for _ in range(MOST_REDIRECTS + 1):
+            found = _got(address, most, local=local)
+            if isinstance(found, bytes):
+                return found
+            address = found
+        raise Undelivered("重定向次数过多", lasting=True)
+    except Refused as refused:
+        raise Undelivered(refused.message, lasting=True) from None
+    except TimeoutError:
+        raise Undelivered(f"{SECONDS:.0f} 秒内没有应答") from None
+    except (HTTPError, OSError, ValueError) as problem:
+        raise Undelivered(_words(problem)) from None
+    finally:
+        deadline.reset(token)
+
+
+def _got(address: str, most: int, *, local: bool) -> bytes | str:
+    """The content, or the address that is to be asked instead."""
+    parts = _parts(address, local=local)
+    # As it is stored: what is packed could unfold into more than was counted.
+    with _opened("GET", parts, _resolve(parts, local=local), b"", {"Accept-Encoding": "identity"}) as answer:
+        if answer.status in REDIRECTS:
+            target: str = urljoin(address, answer.headers.get("Location", ""))
+            return target
+        if answer.status != 200:
+            raise Undelivered(f"对方应答 {answer.status}", lasting=400 <= answer.status < 500)
+        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Undelivered("对方的应答经过压缩", lasting=True)
+        content = bytearray()
+        while block := answer.read(BLOCK, decode_content=False):
+            content += block
+            if len(content) > most:
+                raise Undelivered("内容过大", lasting=True)
+        return bytes(content)
 
 
 def post_home(address: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
@@ -140,6 +189,15 @@ def _allowed(number: str, *, local: bool) -> bool:
 
 
 def _send(parts: SplitResult, places: list[tuple[str, int]], body: bytes, headers: Mapping[str, str]) -> Answer:
+    with _opened("POST", parts, places, body, headers) as answer:
+        return Answer(answer.status, answer.read(MOST, decode_content=False).decode("utf-8", "replace"))
+
+
+@contextmanager
+def _opened(
+    method: str, parts: SplitResult, places: list[tuple[str, int]], body: bytes, headers: Mapping[str, str]
+) -> Iterator[Any]:
+    """The answer, whose body is not read yet; the caller has set the deadline."""
     number, port = places[0]
     options: dict[str, Any] = {}
     if parts.scheme == "https":
@@ -148,12 +206,12 @@ def _send(parts: SplitResult, places: list[tuple[str, int]], body: bytes, header
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     with POOLS[parts.scheme](number, port, **options) as pool:
         answer = pool.urlopen(
-            "POST", target, body=body, headers={"Host": parts.netloc, "User-Agent": "douzhou", **headers},
+            method, target, body=body or None, headers={"Host": parts.netloc, "User-Agent": "douzhou", **headers},
             redirect=False, retries=False, assert_same_host=False, preload_content=False,
             timeout=Timeout(connect=remaining(), read=remaining()),
         )  # fmt: skip
         try:
-            return Answer(answer.status, answer.read(MOST, decode_content=False).decode("utf-8", "replace"))
+            yield answer
         finally:
             answer.close()
 
@@ -170,4 +228,4 @@ def _words(problem: Exception, seconds: float = SECONDS) -> str:
     return f"连接不上对方服务器（{name}）"
 
 
-__all__ = ["Answer", "Undelivered", "check_address", "post", "post_home"]
+__all__ = ["Answer", "Undelivered", "check_address", "fetch", "post", "post_home"]

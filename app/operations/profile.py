@@ -13,14 +13,15 @@ from app.database import reading
 from app.douyin.profile import AppInfo, GetAppInfo
 from app.models import AuthorizationState, MiniProgram
 from app.models.base import utcnow
-from app.operations import NoParams, Work, credentials, operation
+from app.operations import NoParams, Work, credentials, icons, operation
 from app.tenancy import PLATFORM, app_scope
 
 SUBJECT_PASSED = 2
 
 
 def _store(app: MiniProgram, info: AppInfo) -> None:
-    app.name, app.intro, app.icon_url = info.app_name[:64], info.app_intro[:255], info.app_icon[:500]
+    app.name, app.intro = info.app_name[:64], info.app_intro[:255]
+    icons.note(app, info.app_icon)
     app.app_state, app.info, app.info_at = int(info.app_state), msgspec.to_builtins(info), utcnow()
     if info.subject_audit_info is not None:
         app.subject_name = info.subject_audit_info.subject_name[:128]

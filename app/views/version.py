@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from markupsafe import Markup
 from sqlalchemy import select
 
+from app.addresses import is_address
 from app.extensions import db
 from app.models import Version, VersionEvent
 from app.views import cells
@@ -27,11 +28,11 @@ def attachments_cell(row: Version) -> Any:
 
 
 def links(items: list[tuple[str, str]]) -> Any:
-    """Links out to Douyin's files; anything but https is not made a link."""
+    """Links out to Douyin's files; what is no address (app/addresses.py) is not made a link."""
     made = [
         Markup('<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>').format(url, text)
         for text, url in items
-        if url.startswith(("https://", "http://"))
+        if is_address(url)
     ]
     return Markup(" ").join(made) or cells.DASH
 

@@ -59,6 +59,7 @@ class System:
             **kept,
             **test_environment(f"sqlite:///{self.database}", self.sandbox.url),
             "DOUZHOU_ENV": "/nonexistent",
+            "DEMO": "1",
             "PUBLIC_URL": self.url,
             "BIND": self.url.removeprefix("http://"),
             "WEB_WORKERS": "1",

@@ -1,0 +1,269 @@
+"""What a start refuses, and that the files it makes are its user's alone, whichever process made them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import sqlalchemy as sa
+from flask import Flask
+
+from app.database import keep_private
+from app.secrets import KeyRing, KeyRingError
+from config import Config, SettingError, guessable, patterned
+from tests.conftest import ROOT, free_port, test_environment
+
+NOT_THERE = "http://127.0.0.1:1"
+PUBLIC = "https://console.example"
+
+
+def settings(**own: str) -> dict[str, str]:
+    return {**test_environment("sqlite://", NOT_THERE), **own}
+
+
+def encoded(key: bytes) -> str:
+    return base64.b64encode(key).decode()
+
+
+# Proxies.
+
+
+@pytest.mark.parametrize("said", [{}, {"PROXY_HOPS": ""}, {"PROXY_HOPS": " "}])
+def test_behind_https_the_proxies_must_be_said(said: dict[str, str]) -> None:
+    with pytest.raises(SettingError, match="PROXY_HOPS"):
+        Config(settings(PUBLIC_URL=PUBLIC, **said))
+
+
+@pytest.mark.parametrize("hops", ["0", "1", "2"])
+def test_any_number_of_proxies_is_right_once_said(hops: str) -> None:
+    assert Config(settings(PUBLIC_URL=PUBLIC, PROXY_HOPS=hops)).PROXY_HOPS == int(hops)
+
+
+def test_without_https_nothing_needs_to_be_said() -> None:
+    assert Config(settings()).PROXY_HOPS == Config(settings(PROXY_HOPS="0")).PROXY_HOPS == 0
+
+
+@pytest.mark.parametrize("hops", ["-1", "1.5", "all", "1000", "１"])
+def test_proxies_are_a_small_whole_number(hops: str) -> None:
+    with pytest.raises(SettingError, match="PROXY_HOPS"):
+        Config(settings(PROXY_HOPS=hops))
+
+
+@pytest.mark.parametrize("url", ["HTTPS://console.example", "console.example", "https://u@console.example", "https://"])
+def test_a_public_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(SettingError, match="PUBLIC_URL"):
+        Config(settings(PUBLIC_URL=url))
+
+
+def test_the_example_says_nothing_of_proxies_by_itself() -> None:
+    """Copied as it stands, it must not say 0 for somebody who has nginx in front."""
+    assert "\nPROXY_HOPS=\n" in (ROOT / ".env.example").read_text()
+
+
+# Keys.
+
+
+WEAK = [
+    "", "short", "a" * 40, "changeme-changeme-changeme-changeme1", "changeme" * 4 + "1", "0123456789" * 4,
+    "abcdefghijklmnopqrstuvwxyz0123456789", "qwertyuiopasdfghjklzxcvbnm1234567890", "deadbeef" * 4,
+    "Tr0ub4dor&3Tr0ub4dor&3Tr0ub4dor&3", "correct horse battery staple and more",
+    "this-is-a-very-long-secret-key-for-flask", "please-change-me-to-32-random-characters",
+    "douzhou-production-secret-key-2026-11", "ThisIsMySuperSecretKeyForTheDouzhouConsole2026",
+    "MyCompanyKey2026!MyCompanyKey2026?", "我们的密钥" * 8,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("weak", WEAK)
+def test_a_key_that_can_be_guessed_is_refused(weak: str) -> None:
+    with pytest.raises(SettingError, match="SECRET_KEY"):
+        Config(settings(SECRET_KEY=weak))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: secrets.token_urlsafe(24), lambda: secrets.token_urlsafe(48), lambda: secrets.token_hex(32)]
+)
+def test_a_random_key_is_none_of_them(make: Callable[[], str]) -> None:
+    assert [key for key in (make() for _ in range(20)) if guessable(key)] == []
+
+
+PATTERNS = [
+    bytes(32), b"\xff" * 32, bytes(range(32)), bytes(range(0, 256, 8)), b"\x00\xff" * 16, secrets.token_bytes(8) * 4,
+    b"changeme-changeme-changeme-12345", b"0123456789abcdef0123456789abcdef",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", PATTERNS, ids=range(len(PATTERNS)))
+def test_bytes_with_a_pattern_are_no_key(key: bytes) -> None:
+    good = encoded(os.urandom(32))
+    with pytest.raises(KeyRingError, match="DATA_KEYS"):
+        KeyRing(f"k1:{encoded(key)}", good)
+    with pytest.raises(KeyRingError, match="INDEX_KEY"):
+        KeyRing(f"k1:{good}", encoded(key))
+
+
+def test_random_bytes_have_no_pattern() -> None:
+    assert [key for key in (os.urandom(32) for _ in range(2000)) if patterned(key)] == []
+
+
+def test_an_old_weak_key_still_opens_what_it_sealed() -> None:
+    """Else nobody could rotate away from it."""
+    index = encoded(os.urandom(32))
+    ring = KeyRing(f"k2:{encoded(os.urandom(32))},k1:{encoded(bytes(32))}", index)
+    assert ring.newest == "k2"
+
+
+# Test switches.
+
+
+@pytest.mark.parametrize("value", ["1", "true", "yes"])
+def test_no_environment_makes_it_a_test(value: str, tmp_path: Path) -> None:
+    config = Config(settings(TESTING=value))
+    assert not getattr(config, "TESTING", False)
+    assert not hasattr(config, "FAB_PASSWORD_HASH_METHOD")
+
+
+def test_a_process_started_with_testing_set_is_none(tmp_path: Path) -> None:
+    asked = "from app import create_app; app = create_app(); print(app.config['TESTING'], app.testing)"
+    env = {**os.environ, **settings(DATABASE_URL=f"sqlite:///{tmp_path}/t.db"), "DOUZHOU_ENV": "/nonexistent"}
+    env |= {"TESTING": "1", "FLASK_TESTING": "1"}
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_demo_is_not_for_the_public() -> None:
+    """What a demo may (debug, send to this machine), nobody outside gets by one forgotten line."""
+    with pytest.raises(SettingError, match="DEMO"):
+        Config(settings(DEMO="1", PUBLIC_URL=PUBLIC, PROXY_HOPS="1"))
+
+
+# Files.
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """What others than the owner may do, by file and folder."""
+    return {
+        str(path.relative_to(folder)): stat.S_IMODE(path.lstat().st_mode)
+        for path in folder.rglob("*")
+        if not path.is_symlink()
+    }
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> dict[str, str]:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    own = settings(DATABASE_URL=f"sqlite:///{folder}/own.db", STORAGE_URL=f"file://{folder}/storage")
+    return {**os.environ, **own, "DOUZHOU_ENV": "/nonexistent", "FOLDER": str(folder)}
+
+
+@pytest.fixture(autouse=True)
+def _open_umask() -> Iterator[None]:
+    """As a shell has it that starts things by hand."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def flask(env: dict[str, str], *arguments: str) -> None:
+    command = [sys.executable, "-m", "flask", "--app", "run", *arguments]
+    subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True)
+
+
+def ended(process: subprocess.Popen[Any]) -> None:
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+
+
+def waited_for(found: Callable[[], bool], process: subprocess.Popen[Any]) -> None:
+    for _ in range(300):
+        if found():
+            return
+        assert process.poll() is None, "it ended"
+        time.sleep(0.1)
+    raise AssertionError("it never came")
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=1).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+KEPT = """
+import io
+from app import create_app, storage
+app = create_app()
+with app.app_context():
+    storage.put("uploads", "csv", io.BytesIO(b"rows"))
+    storage.put_sealed("uploads", b"phones")
+"""
+
+
+def test_files_are_private_whatever_started_the_process(site: dict[str, str]) -> None:
+    """Set-up, the web server with its log and -wal, the scheduler, the worker, and what the storage keeps."""
+    folder = Path(site["FOLDER"])
+    flask(site, "setup")
+    url = f"127.0.0.1:{free_port()}"
+    gunicorn = ["gunicorn", "-c", "gunicorn.conf.py", "--error-logfile", str(folder / "web.log"), "run:app"]
+    started = [
+        subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env={**site, "BIND": url})
+        for command in (gunicorn, ["flask", "--app", "run", "scheduler"], ["flask", "--app", "run", "worker"])
+    ]
+    try:
+        waited_for(lambda: answers(f"http://{url}/readyz"), started[0])
+        waited_for((folder / "own.db-wal").exists, started[1])
+        subprocess.run([sys.executable, "-c", KEPT], cwd=ROOT, env=site, check=True)
+        found = modes(folder)
+    finally:
+        for process in started:
+            ended(process)
+    assert {"own.db", "own.db-wal", "own.db-shm", "web.log", "storage"} <= found.keys()
+    assert len([name for name in found if name.startswith("storage/uploads/")]) >= 3
+    assert {name: oct(mode) for name, mode in found.items() if mode & 0o077} == {}
+
+
+def test_an_older_database_is_taken_away_from_others(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    for name in ("old.db", "old.db-wal"):
+        (tmp_path / name).touch(0o644)
+    keep_private(sa.make_url(f"sqlite:///{path}"))
+    assert set(modes(tmp_path).values()) == {0o600}
+
+
+# What strangers learn.
+
+
+def ready(app: Flask, address: str, **headers: str) -> Any:
+    return app.test_client().get("/readyz", environ_base={"REMOTE_ADDR": address}, headers=headers)
+
+
+def test_readiness_tells_a_stranger_yes_or_no(app: Flask, third_party_app: Any) -> None:
+    answer = ready(app, "203.0.113.9")
+    assert (answer.status_code, answer.json) == (200, {"ready": True})
+    assert third_party_app.appid in ready(app, "127.0.0.1").json["ticket_age_seconds"]
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Proto", "Via"])
+def test_whom_a_proxy_on_this_machine_brings_is_not_this_machine(app: Flask, name: str) -> None:
+    """Proxies that nobody told us of, or a forged first address where one too many was told of."""
+    assert ready(app, "127.0.0.1", **{name: "127.0.0.1"}).json == {"ready": True}
+    client = app.test_client()
+    assert client.get("/metrics", environ_base={"REMOTE_ADDR": "127.0.0.1"}, headers={name: "x"}).status_code == 404
+
+
+def test_with_the_token_a_proxy_may_ask(app: Flask, monkeypatch: pytest.MonkeyPatch, third_party_app: Any) -> None:
+    monkeypatch.setitem(app.config, "METRICS_TOKEN", "right-token")
+    headers = {"Authorization": "Bearer right-token", "X-Forwarded-For": "203.0.113.9"}
+    assert third_party_app.appid in ready(app, "127.0.0.1", **headers).json["ticket_age_seconds"]
