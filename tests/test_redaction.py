@@ -124,6 +124,11 @@ def test_containers_are_masked_at_any_depth() -> None:
     )
 
 
+def test_a_list_under_a_secrets_name_is_masked_whole() -> None:
+    masked = redact_mapping({"code": ["abc"], "Ticket": [["x"], ("y", None)], "name": ["abc"]})
+    assert masked == {"code": ["***"], "Ticket": [["***"], ["***", None]], "name": ["abc"]}
+
+
 def test_the_consent_address_is_logged_without_its_code(live: str, printed: io.StringIO) -> None:
     code = "code-CANARY-06"
     for query in (f"?authorization_code={code}&expires_in=600", f"&authorization_code={code}"):

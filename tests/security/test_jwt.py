@@ -70,6 +70,16 @@ def test_a_token_dies_with_its_credential(app: Flask, session: Session, user: Ca
     assert client.get(LIST, headers=header).status_code == 401
 
 
+def test_a_token_of_a_user_who_must_change_the_password_opens_nothing(
+    app: Flask, session: Session, user: Callable[..., str]
+) -> None:
+    client = app.test_client()
+    header = bearer(client, user("bob", "operator"))
+    found(session, "bob").must_change_password = True  # the flag alone: the token is of the same credential
+    session.commit()
+    assert client.get(LIST, headers=header).status_code == 401
+
+
 def test_a_refresh_token_gives_a_new_one_until_the_credential_changes(
     app: Flask, session: Session, user: Callable[..., str]
 ) -> None:
