@@ -91,8 +91,10 @@ def _check_keys(session: Session) -> None:
             raise Refused(f"无法解开第三方应用 {row.appid} 的密钥（{broken}）：请把原来的密钥放回 DATA_KEYS") from None
 
 
-def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", password: str | None = None) -> str:
-    """Make a user with one role; its password (made when None). Commits. Refused names what is wrong."""
+def add_user(
+    session: Session, name: str, role: str, *, merchant_key: str = "", password: str | None = None
+) -> tuple[str, str]:
+    """Make a user with one role; gives the log-in name and the password (made when None). Commits. May be Refused."""
     from app import accounts  # noqa: PLC0415  (accounts stands on this floor and needs the setting-up of roles first)
 
     merchant = None
@@ -100,9 +102,9 @@ def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", 
         merchant = session.scalars(select(Merchant).where(Merchant.key == merchant_key)).first()
         if merchant is None:
             raise Refused(f"没有商户 {merchant_key}")
-    _, chosen = accounts.create_user(session, name, [role], merchant=merchant, password=password)
+    user, chosen = accounts.create_user(session, name, [role], merchant=merchant, password=password)
     session.commit()
-    return chosen
+    return user.username, chosen
 
 
 def add_third_party_app(session: Session, appid: str, name: str, secrets: Mapping[str, Any]) -> ThirdPartyApp:

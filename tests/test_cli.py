@@ -78,7 +78,9 @@ def test_merchants_and_users_are_made(app: Flask, session: Session) -> None:
         stdin=PASSWORD + "\n",
     )
     assert result.exit_code == 0, result.output
-    assert session.scalars(sa.select(User.merchant_id).where(User.username == "chen")).one() == made["id"]
+    name = f"chen@{made['key'][2:10]}"
+    assert result.output == f"{name}\n"
+    assert session.scalars(sa.select(User.merchant_id).where(User.username == name)).one() == made["id"]
     assert run(app, "user", "add", "li", "--role", "owner").exit_code == 2
     assert run(app, "user", "add", "wang", "--role", "operator", "--password-stdin", stdin="short\n").exit_code == 2
 
