@@ -16,6 +16,7 @@ from sqlalchemy import inspect, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app import texts
 from app.database import insert_missing
 from app.errors import Refused
 from app.extensions import db
@@ -110,6 +111,7 @@ def add_user(
 def add_third_party_app(session: Session, appid: str, name: str, secrets: Mapping[str, Any]) -> ThirdPartyApp:
     """Add a third-party app, or renew its secrets. Commits. Refused when one is missing or malformed."""
     appid, given = thirdparty.checked("appid", appid), thirdparty.checked_secrets(secrets)
+    name = texts.checked(name.strip(), "应用名称")
     row, made = insert_missing(session, ThirdPartyApp, {"appid": appid}, name=name or appid, **given)
     if not made:
         row.secret, row.token, row.aes_key = given["secret"], given["token"], given["aes_key"]
