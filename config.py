@@ -87,9 +87,11 @@ def _checked_keys(env: Mapping[str, str], name: str) -> str:
 
 
 def _engine_options(url: str, threads: int) -> dict[str, Any]:
+    # Without `hide_parameters` the error of a failed statement, and so the log, holds all its values.
+    options: dict[str, Any] = {"hide_parameters": True, "pool_size": threads + 8}
     if url.startswith("sqlite"):
-        return {"connect_args": {"timeout": 30}, "pool_size": threads + 8, "max_overflow": 4}
-    options: dict[str, Any] = {"pool_size": threads + 8, "max_overflow": 8, "pool_pre_ping": True}
+        return options | {"connect_args": {"timeout": 30}, "max_overflow": 4}
+    options |= {"max_overflow": 8, "pool_pre_ping": True}
     if url.startswith("mysql"):
         options |= {"isolation_level": "READ COMMITTED", "pool_recycle": 3600}
     return options

@@ -18,13 +18,13 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app import api_keys, passwords, throttle, twofactor, websession
-from app.database import let_go
+from app import api_keys, passwords, texts, throttle, twofactor, websession
+from app.database import let_go, taken
 from app.errors import Refused
 from app.models.api_key import PasswordLink
 from app.models.audit import record
 from app.models.base import utcnow
-from app.models.merchant import Merchant
+from app.models.merchant import SPACE, Merchant
 from app.models.task import Task, TaskState
 from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ConsoleUser
 from app.operations import notices
@@ -32,22 +32,51 @@ from app.roles import ADMIN
 from app.secrets import keyring
 
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{1,63}")
+STAFF_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,54}")  # with what is added no longer than the others
+NAME_RULE = "用户名应为 2 至 64 位字母、数字或 . _ @ -，以字母或数字开头"
+STAFF_NAME_RULE = "用户名应为 2 至 55 位字母、数字或 . _ -，以字母或数字开头"
 MAIL = re.compile(r"[^@\s<>\"',;]{1,64}@[^@\s<>\"',;]{1,120}\.[^@\s<>\"',;.]{1,24}")
-MAIL_TAKEN = "这个邮箱不能使用：请换一个"
 RESET, INVITE = "reset", "invite"
 LINK_PATH = "/login/link"  # the page that takes the token from behind the #
 LINK_LIFE = timedelta(minutes=30)
 LINK_SAID = timedelta(hours=24)  # how long everything done says by whose link the password was set
 LINK_GONE = "这个链接无效、已经用过或已过期：请联系给您链接的人重新获取"
-NO_MAIL = "@localhost.invalid"  # FAB wants a mail address of everybody, and each their own
+LONGEST_FULL_NAME = 64
 
 
-def checked_user_name(user_name: str) -> str:
-    """A user name as it is stored; Refused when it has the wrong form."""
+def login_name(user_name: str, merchant: Merchant | None) -> str:
+    """A user name as it is stored and typed at log-in; Refused when it has the wrong form.
+
+    The people of a merchant are named in its own space: `anna` is `anna@abcdefgh`, and nobody learns from a name that
+    is taken whom others employ. The platform's people have no names in such a space.
+    """
     user_name = user_name.strip().lower()
+    if merchant is not None:
+        user_name = user_name.removesuffix(merchant.user_suffix)
+        if not STAFF_NAME.fullmatch(user_name):
+            raise Refused(STAFF_NAME_RULE, field="username")
+        return user_name + merchant.user_suffix
     if not USER_NAME.fullmatch(user_name):
-        raise Refused("用户名应为 2 至 64 位字母、数字或 . _ @ -，以字母或数字开头", field="username")
+        raise Refused(NAME_RULE, field="username")
+    if SPACE.fullmatch(user_name, user_name.rfind("@")):
+        raise Refused("以 @ 和 8 位字母或数字结尾的用户名只用于商户用户：请换一个", field="username")
     return user_name
+
+
+def checked_full_name(full_name: str) -> str:
+    """A person's name as it is stored; Refused for one that is too long, or holds what cannot be seen."""
+    full_name = texts.checked(full_name.strip(), "姓名", field="full_name")
+    if len(full_name) > LONGEST_FULL_NAME:
+        raise Refused(f"姓名最多 {LONGEST_FULL_NAME} 个字", field="full_name")
+    return full_name
+
+
+def checked_mail(email: str) -> str:
+    """A mail address as it is stored, empty for none. It is nobody's alone: it names no account."""
+    email = email.strip()
+    if email and (not MAIL.fullmatch(email) or texts.fault(email)):
+        raise Refused("邮箱的格式不正确", field="email")
+    return email
 
 
 def check_roles(role_names: Collection[str], merchant: Merchant | None) -> None:
@@ -72,8 +101,11 @@ def create_user(
     password: str | None = None,
     must_change: bool = False,
 ) -> ConsoleUser:
-    """A new user; without a password it gets in by a link only (`invite`)."""
-    user_name = checked_user_name(user_name)
+    """A new user; without a password it gets in by a link only (`invite`).
+
+    The user's `username` is the one to log in with: see `login_name`.
+    """
+    user_name, full_name, email = login_name(user_name, merchant), checked_full_name(full_name), checked_mail(email)
     check_roles(role_names, merchant)
     _refuse_taken(session, user_name)
     let_go(session)
@@ -82,9 +114,9 @@ def create_user(
     hashed = passwords.hash_password(password) if password is not None else None
     user = ConsoleUser(
         username=user_name,
-        first_name=full_name.strip() or user_name,
+        first_name=full_name or (user_name.removesuffix(merchant.user_suffix) if merchant else user_name),
         last_name="",
-        email=email.strip() or f"{user_name}{NO_MAIL}",
+        email=email,
         active=True,
         password=hashed,
         password_changed_at=utcnow() if hashed else None,
@@ -95,16 +127,21 @@ def create_user(
     session.add(user)
     try:
         session.flush()
-    except IntegrityError:
+    except IntegrityError as error:
         session.rollback()
-        _refuse_taken(session, user_name)  # by somebody else, while the hash was worked out
-        raise
+        if "username" not in taken(error, ConsoleUser.__table__):
+            raise
+        raise _name_taken(user_name) from None  # by somebody else, while the hash was worked out
     return user
 
 
 def _refuse_taken(session: Session, user_name: str) -> None:
     if session.scalars(select(ConsoleUser.id).where(ConsoleUser.username == user_name)).first() is not None:
-        raise Refused(f"用户名「{user_name}」已被使用：请换一个", field="username")
+        raise _name_taken(user_name)
+
+
+def _name_taken(user_name: str) -> Refused:
+    return Refused(f"用户名「{user_name}」已被使用：请换一个", field="username")
 
 
 def end_credentials(session: Session, user: ConsoleUser, *, keep: str | None = None) -> None:
@@ -259,16 +296,9 @@ def reset_second_factor(session: Session, user: ConsoleUser) -> None:
 
 
 def set_profile(session: Session, user: ConsoleUser, full_name: str, email: str) -> None:
-    """A user's own name and mail address. Refused for an address of the wrong form, or somebody else's."""
-    email = email.strip()
-    if email and not MAIL.fullmatch(email):
-        raise Refused("邮箱的格式不正确", field="email")
-    if email and email != user.email:
-        held = select(ConsoleUser.id).where(ConsoleUser.email == email, ConsoleUser.id != user.id)
-        if session.scalars(held).first() is not None:
-            raise Refused(MAIL_TAKEN, field="email")
-    user.first_name = full_name.strip() or user.username
-    user.email = email or f"{user.username}{NO_MAIL}"
+    """A user's own name and mail address; Refused for one of the wrong form."""
+    user.first_name = checked_full_name(full_name) or user.username
+    user.email = checked_mail(email)
 
 
 def check_not_last_admin(session: Session, user: ConsoleUser) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from app import operations as core
 from app import setup as setting_up
-from app import textindex
+from app import textindex, texts
 from app.database import insert_missing
 from app.errors import DouzhouError, Refused
 from app.extensions import db
@@ -81,11 +81,14 @@ user = AppGroup("user", help="Users.")
 @click.option("--merchant", default="", help="The merchant's key, for owner, staff and clerk.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input; else one is made.")
 def user_add(name: str, role: str, merchant: str, password_stdin: bool) -> None:
-    """Make a user; a made password is printed once."""
+    """Make a user; prints the name to log in with, and once the password that was made.
+
+    The people of a merchant get a name of its own space: NAME, @ and eight characters of its key.
+    """
     given = sys.stdin.readline().rstrip("\n") if password_stdin else None
     with _session() as session:
-        password = setting_up.add_user(session, name, role, merchant_key=merchant, password=given)
-    click.echo(name if given else f"{name} {password}")
+        made, password = setting_up.add_user(session, name, role, merchant_key=merchant, password=given)
+    click.echo(made if given else f"{made} {password}")
 
 
 def _user(session: Session, name: str) -> User:
@@ -148,6 +151,7 @@ merchant = AppGroup("merchant", help="Merchants.")
 def merchant_add(name: str, industry: str, json_: bool) -> None:
     """Make a merchant (and its industry, when new); prints its key."""
     with _session() as session:
+        name, industry = texts.checked(name.strip(), "商户名称"), texts.checked(industry.strip(), "行业名称")
         trade, _ = insert_missing(session, Industry, {"name": industry})
         row = Merchant(name=name, industry=trade)
         session.add(row)

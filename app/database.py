@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, event, select
+from sqlalchemy import URL, Index, Table, UniqueConstraint, event, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -20,6 +21,9 @@ MAPPED = 256 * 1024 * 1024  # bytes of an SQLite file that a connection may map
 SQLITE_BUSY = frozenset({5, 6})  # busy (whatever its further reason), locked
 POSTGRESQL_BUSY = frozenset({"40001", "40P01", "55P03"})  # not serialisable, deadlock, lock not had in time
 MYSQL_BUSY = frozenset({1205, 1213})  # lock not had in time, deadlock
+POSTGRESQL_TAKEN, POSTGRESQL_LONGEST = "23505", 63  # a value that must differ does not; characters of a rule's name
+MYSQL_TAKEN = 1062
+_WRITTEN = re.compile(r"(?i)\s*(?:INSERT(?:\s+IGNORE)?\s+INTO|UPDATE)\s+[`\"]?(\w+)")
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
 
@@ -99,6 +103,55 @@ def keep_private(url: URL) -> None:
     for path in (Path(name), Path(f"{name}-wal"), Path(f"{name}-shm")):
         if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+
+
+def unique_rules(table: Table) -> list[tuple[str, ...]]:
+    """The columns of each rule by which a table's rows differ."""
+    return [tuple(column.name for column in rule.columns) for rule in _rules(table)]
+
+
+def _rules(table: Table) -> list[UniqueConstraint | Index]:
+    constraints = [rule for rule in table.constraints if isinstance(rule, UniqueConstraint)]
+    return [*constraints, *(index for index in table.indexes if index.unique)]
+
+
+def taken(error: IntegrityError, table: Table) -> tuple[str, ...]:
+    """The columns whose values another row of the table has already; empty for a fault of another kind or table.
+
+    Told by the rule's name, or the columns that the database names: never by the words, in which values stand.
+    """
+    named = _broken(error.orig, str(error.statement))
+    return next((columns for columns, names in _named_rules(table) if named in names), ())
+
+
+def is_taken(error: IntegrityError) -> bool:
+    """Whether a statement failed because another row, of whatever table, has a value that must differ."""
+    return bool(_broken(error.orig, str(error.statement)))
+
+
+def _broken(fault: Any, statement: str) -> str:
+    """What a database calls the rule that was broken, as `_named_rules` does; empty for a rule of another kind."""
+    if (told := getattr(fault, "diag", None)) is not None:  # psycopg
+        unique = getattr(fault, "sqlstate", None) == POSTGRESQL_TAKEN
+        return f"{told.table_name}.{told.constraint_name}" if unique else ""
+    text = str(fault.args[-1]) if fault is not None and fault.args else ""
+    if hasattr(fault, "sqlite_errorcode"):
+        return text.partition("UNIQUE constraint failed: ")[2]
+    if fault is None or fault.args[:1] != (MYSQL_TAKEN,):
+        return ""
+    name = text.rsplit("for key '", 1)[-1].rstrip("'").rpartition(".")[2]
+    written = _WRITTEN.match(statement)  # MySQL names the table, too; MariaDB does not
+    return f"{written[1]}.{name}" if written else ""
+
+
+def _named_rules(table: Table) -> Iterator[tuple[tuple[str, ...], frozenset[str]]]:
+    """The columns of each unique rule, and what the three databases call it: a rule without a name gets one."""
+    for rule in _rules(table):
+        columns = tuple(column.name for column in rule.columns)
+        name = str(rule.name) if rule.name else f"{table.name}_{'_'.join(columns)}_key"[:POSTGRESQL_LONGEST]
+        key = str(rule.name) if rule.name else columns[0]
+        sqlite = ", ".join(f"{table.name}.{column}" for column in columns)
+        yield columns, frozenset({f"{table.name}.{name}", f"{table.name}.{key}", sqlite})
 
 
 def prepare(engine: Engine) -> None:

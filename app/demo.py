@@ -140,11 +140,14 @@ def _light(dice: random.Random, number: int, name: str, industry: Industry) -> M
 
 def _users(session: Session, merchants: list[Merchant]) -> Iterator[tuple[str, str]]:
     for name, role in (("admin", "platform_admin"), ("operator", "operator"), ("auditor", "auditor")):
-        yield name, setting_up.add_user(session, name, role, password=passwords.new_password())
+        yield setting_up.add_user(session, name, role, password=passwords.new_password())
     for number, row in enumerate(merchants[: len(FULL)], start=1):
         name = f"merchant{number}"
-        chosen = passwords.new_password()
-        yield name, setting_up.add_user(session, name, "owner", merchant_key=row.key, password=chosen)
+        user, chosen = accounts.create_user(
+            session, name, ["owner"], merchant=row, full_name=name, password=passwords.new_password()
+        )
+        user.username = name  # as before names had their merchant's space: the same in every demo
+        yield name, chosen
 
 
 class Sandbox:

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, g, jsonify, render_template, request
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, NotFound
 
-from app.database import is_busy
+from app.database import is_busy, is_taken
 from app.errors import DouyinError, NoAnswer, Refused
 from app.extensions import db
 from app.i18n import say
@@ -36,6 +36,7 @@ WORDS = {
     403: ("没有权限", "您的角色不能使用这个页面或操作。如需要，请联系平台管理员。"),
     404: ("没有找到", "页面或记录不存在，或不属于您。"),
     405: ("不支持的操作", "请从页面上的按钮重新操作。"),
+    409: ("与已有记录重复", "有一项内容已被使用，刚才的请求没有保存。请返回上一页，换一个后重试。"),
     413: ("内容太大", "上传或提交的内容超过了上限，请缩小后重试。"),
     429: ("操作太频繁", "请稍后再试。"),
     503: ("系统繁忙", "很多人正在同时操作，刚才的请求没有完成，也没有保存。请稍等几秒后重试。"),
@@ -43,7 +44,7 @@ WORDS = {
 }
 CODES = {
     400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed",
-    413: "too_large", 429: "too_many_requests", 500: "internal", 503: "busy",
+    409: "conflict", 413: "too_large", 429: "too_many_requests", 500: "internal", 503: "busy",
 }  # fmt: skip
 BUSY_SECONDS = 2
 EXPIRED = ("页面已过期", "请返回上一页，刷新后重新提交。")
@@ -154,7 +155,14 @@ def _on_http_error(error: HTTPException) -> Any:
 
 
 def _on_database(error: DBAPIError | NoConnection) -> Response:
-    """A database that is busy with others is no fault of ours: the same again, in a moment, may well succeed."""
+    """A database that is busy with others is no fault of ours: the same again, in a moment, may well succeed.
+
+    Nor is a value that somebody else took a moment before, where the form itself did not ask or was too early.
+    """
+    if isinstance(error, IntegrityError) and is_taken(error):
+        log.warning("a value is taken at %s %s", request.method, request.path)
+        db.session.rollback()
+        return _answer(409, *WORDS[409])
     if not is_busy(error):
         raise error  # a fault like any other
     log.warning("database busy at %s %s: %s", request.method, request.path, type(error).__name__)

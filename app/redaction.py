@@ -27,18 +27,25 @@ _COOKIES = re.compile(r"(?im)\b((?:set-)?cookie:\s*)[^\r\n\"']+")
 _PREFIXED = re.compile(r"\b(?:(?:clt|isvact|isvrft|whs)[.-][A-Za-z0-9._~+/=-]{6,}|dz_[A-Za-z0-9]{20,})")
 _BEARER = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}")
 _PHONE = re.compile(r"(?a)(?<![\w.])(?:\+?86[- ]?)?(1[3-9]\d)\d{4}(\d{4})(?!\w)")  # a Chinese letter is no \w
+_HASH = re.compile(r"\b(?:scrypt|pbkdf2)(?::\w+)*\$[^$\s'\"]+\$[0-9a-fA-F]+")  # of a password
+# What databases say of a row that they refuse names its values: PostgreSQL in a line of its own, in its language.
+_REFUSED_ROW = re.compile(r"(?s)((?:^|\n|\\n)(?:DETAIL|详细信息|描述)[:：] *).*?(?=(?:\n|\\n)(?:\[SQL|\n|\\n)|\Z)")
+_DUPLICATE = re.compile(r"(?s)(\bDuplicate entry )'.*?'(?= for key )")
 _LOWER_SECRET = frozenset(name.lower() for name in SECRET_NAMES)
 _LOWER_PHONE = frozenset(name.lower() for name in PHONE_NAMES)
 
 
 def redact(text: str) -> str:
-    """The same text with tokens, secrets and phone numbers masked."""
+    """The same text with tokens, secrets, phone numbers, passwords' hashes and refused rows masked."""
     text = _BEARER.sub(rf"\1{MASK}", text)
     text = _COOKIES.sub(rf"\1{MASK}", text)
     text = _QUOTED.sub(rf'\1"{MASK}"', text)
     text = _ESCAPED.sub(rf"\1\2{MASK}", text)
     text = _PLAIN.sub(rf"\1\2{MASK}", text)
     text = _PREFIXED.sub(MASK, text)
+    text = _HASH.sub(MASK, text)
+    text = _REFUSED_ROW.sub(rf"\1{MASK}", text)
+    text = _DUPLICATE.sub(rf"\1{MASK}", text)
     return _PHONE.sub(r"\1****\2", text)
 
 

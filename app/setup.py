@@ -16,7 +16,7 @@ from sqlalchemy import inspect, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app import passwords
+from app import passwords, texts
 from app.database import insert_missing
 from app.errors import Refused
 from app.extensions import db
@@ -92,8 +92,10 @@ def _check_keys(session: Session) -> None:
             raise Refused(f"无法解开第三方应用 {row.appid} 的密钥（{broken}）：请把原来的密钥放回 DATA_KEYS") from None
 
 
-def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", password: str | None = None) -> str:
-    """Make a user with one role; its password (made when None). Commits. Refused names what is wrong."""
+def add_user(
+    session: Session, name: str, role: str, *, merchant_key: str = "", password: str | None = None
+) -> tuple[str, str]:
+    """Make a user with one role; gives the log-in name and the password (made when None). Commits. May be Refused."""
     from app import accounts  # noqa: PLC0415  (accounts stands on this floor and needs the setting-up of roles first)
 
     merchant = None
@@ -102,14 +104,16 @@ def add_user(session: Session, name: str, role: str, *, merchant_key: str = "", 
         if merchant is None:
             raise Refused(f"没有商户 {merchant_key}")
     chosen = password if password is not None else passwords.new_password()
-    accounts.create_user(session, name, [role], merchant=merchant, password=chosen, must_change=password is None)
+    must_change = password is None
+    user = accounts.create_user(session, name, [role], merchant=merchant, password=chosen, must_change=must_change)
     session.commit()
-    return chosen
+    return user.username, chosen
 
 
 def add_third_party_app(session: Session, appid: str, name: str, secrets: Mapping[str, Any]) -> ThirdPartyApp:
     """Add a third-party app, or renew its secrets. Commits. Refused when one is missing or malformed."""
     appid, given = thirdparty.checked("appid", appid), thirdparty.checked_secrets(secrets)
+    name = texts.checked(name.strip(), "应用名称")
     row, made = insert_missing(session, ThirdPartyApp, {"appid": appid}, name=name or appid, **given)
     if not made:
         row.secret, row.token, row.aes_key = given["secret"], given["token"], given["aes_key"]

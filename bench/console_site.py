@@ -80,7 +80,7 @@ def filled(url: str, fill: Callable[[Engine], None]) -> Flask:
 def signed_in(app: Flask, name: str, role: str, merchant_key: str = "") -> Site:
     """The application with a new user signed in."""
     with app_scope(app, PLATFORM) as session:
-        setting_up.add_user(session, name, role, merchant_key=merchant_key, password=PASSWORD)
+        name, _ = setting_up.add_user(session, name, role, merchant_key=merchant_key, password=PASSWORD)
         engine = db.engine
     client = app.test_client()
     log_in(client, name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import DateTime
+from sqlalchemy import Connection, DateTime
 
 from app.models.base import State, UtcDateTime
 from app.tenancy import INDEX
@@ -39,14 +39,26 @@ def include_name(name: str | None, kind: str, _parents: Any) -> bool:
     return not (kind == "table" and (name or "").startswith(INDEX))
 
 
+def _references(connection: Connection, switch: str) -> None:
+    """SQLite changes a rule of a table by making the table anew: while the old one goes, no reference to it may count,
+    or what refers to its rows would go along. Only outside a transaction can that be said."""
+    if connection.dialect.name == "sqlite":
+        connection.connection.cursor().execute(f"PRAGMA foreign_keys={switch}").close()
+
+
 def run() -> None:
     with db.engine.connect() as connection:
-        context.configure(
-            connection=connection, target_metadata=db.metadatas[None], compare_type=compare_type,
-            render_item=render_item, include_name=include_name, transaction_per_migration=True,
-        )  # fmt: skip
-        with context.begin_transaction():
-            context.run_migrations()
+        _references(connection, "OFF")
+        try:
+            context.configure(
+                connection=connection, target_metadata=db.metadatas[None], compare_type=compare_type,
+                render_item=render_item, include_name=include_name, transaction_per_migration=True,
+            )  # fmt: skip
+            with context.begin_transaction():
+                context.run_migrations()
+        finally:
+            connection.rollback()  # of what failed; the rest is committed
+            _references(connection, "ON")
 
 
 run()

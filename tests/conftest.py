@@ -396,7 +396,8 @@ def client_for(app: Flask) -> Callable[..., FlaskClient]:
     def make(role: str, merchant: Merchant | None = None) -> FlaskClient:
         name = f"{role}{next(counter)}"
         with app_scope(app, PLATFORM) as own:
-            setting_up.add_user(own, name, role, merchant_key=merchant.key if merchant else "", password=PASSWORD)
+            key = merchant.key if merchant else ""
+            name, _ = setting_up.add_user(own, name, role, merchant_key=key, password=PASSWORD)
         client = app.test_client()
         log_in(client, name)
         return client

@@ -78,9 +78,22 @@ def test_merchants_and_users_are_made(app: Flask, session: Session) -> None:
         stdin=PASSWORD + "\n",
     )
     assert result.exit_code == 0, result.output
-    assert session.scalars(sa.select(User.merchant_id).where(User.username == "chen")).one() == made["id"]
+    name = f"chen@{made['key'][2:10]}"
+    assert result.output == f"{name}\n"
+    assert session.scalars(sa.select(User.merchant_id).where(User.username == name)).one() == made["id"]
     assert run(app, "user", "add", "li", "--role", "owner").exit_code == 2
     assert run(app, "user", "add", "wang", "--role", "operator", "--password-stdin", stdin="short\n").exit_code == 2
+
+
+def test_a_name_that_cannot_be_seen_whole_is_refused(app: Flask, session: Session) -> None:
+    body = json.dumps({name: COMPONENT[name] for name in ("secret", "token", "aes_key")})
+    for odd in ("新\n商户", "新\u202e商户"):
+        assert run(app, "merchant", "add", odd, "--industry", "美业").exit_code == 2
+        assert run(app, "merchant", "add", "新商户", "--industry", odd).exit_code == 2
+        assert (
+            run(app, "thirdparty", "add", "--appid", "tt9", "--name", odd, "--secret-stdin", stdin=body).exit_code == 2
+        )
+    assert session.scalar(sa.select(sa.func.count(ThirdPartyApp.id))) == 0
 
 
 def test_third_party_secrets_come_by_standard_input(app: Flask, session: Session) -> None:

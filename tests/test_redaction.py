@@ -18,12 +18,14 @@ import structlog
 from flask import Flask, current_app
 from flask.testing import FlaskClient
 from flask_appbuilder import Model
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from werkzeug.security import generate_password_hash
 
 from app.douyin.authorization import GetComponentAccessToken
 from app.extensions import db
 from app.logs import RedactingFilter
-from app.models import Credential, Merchant, MiniProgram, ThirdPartyApp
+from app.models import Credential, Industry, Merchant, MiniProgram, ThirdPartyApp
 from app.operations import connection, inbound
 from app.redaction import redact, redact_mapping
 from app.views.merchant import keep_phone
@@ -122,6 +124,52 @@ def test_containers_are_masked_at_any_depth() -> None:
     assert redact("version=1.0.2 appid=tt0001 err_no=40001 编号 20260101123456") == (
         "version=1.0.2 appid=tt0001 err_no=40001 编号 20260101123456"
     )
+
+
+def test_a_list_under_a_secrets_name_is_masked_whole() -> None:
+    masked = redact_mapping({"code": ["abc"], "Ticket": [["x"], ("y", None)], "name": ["abc"]})
+    assert masked == {"code": ["***"], "Ticket": [["***"], ["***", None]], "name": ["abc"]}
+
+
+@pytest.mark.parametrize("method", ["scrypt", "pbkdf2:sha256:1", "scrypt:32768:8:1"])
+def test_a_passwords_hash_is_masked(method: str, printed: io.StringIO) -> None:
+    made = generate_password_hash("correct horse", method=method)
+    for text in (made, f"[parameters: ('bob', {made!r}, 1)]", f"user bob,{made};", json.dumps({"x": [made]})):
+        logging.getLogger("app.x").error(text)
+        structlog.get_logger("app.y").error("event", detail=text)
+    assert not left(printed.getvalue(), made, made.split("$")[1], made.split("$")[2])
+    assert printed.getvalue().count("bob") == 4
+
+
+REFUSED_BY = {  # what the three databases say of a value that is taken, or of a row that lacks one
+    "postgresql": 'duplicate key value violates unique constraint "x"\nDETAIL:  Key (name, n)=(CANARY (1), 2) already exists.',
+    "postgresql row": 'null value in column "a"\nDETAIL:  Failing row contains (1, a\nCANARY, (CANARY), null).',
+    "mariadb": """(1062, "Duplicate entry 'CANARY's-2' for key 'name'")""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", REFUSED_BY.values(), ids=REFUSED_BY)
+def test_what_a_database_says_of_a_taken_value_names_no_value(said: str, printed: io.StringIO) -> None:
+    try:
+        raise IntegrityError("INSERT INTO x VALUES (?)", {}, Exception(said), hide_parameters=True)
+    except IntegrityError as problem:
+        logging.getLogger("app.x").exception("failed: %s", problem)
+        structlog.get_logger("app.y").exception("failed", error=str(problem))
+    assert "IntegrityError" in printed.getvalue()
+    assert not left(printed.getvalue(), "CANARY")
+
+
+def test_a_statement_that_fails_is_logged_without_its_values(
+    app: Flask, printed: io.StringIO, session: Session
+) -> None:
+    for number in range(2):
+        session.add(Merchant(name="CANARY-01", contact=f"CANARY-{number}", industry=Industry(name=f"CANARY{number}")))
+    with pytest.raises(IntegrityError) as failed:
+        session.flush()
+    session.rollback()
+    logging.getLogger("app.x").error("failed", exc_info=failed.value)
+    assert "IntegrityError" in printed.getvalue()
+    assert not left(printed.getvalue(), "CANARY")
 
 
 def test_the_consent_address_is_logged_without_its_code(live: str, printed: io.StringIO) -> None:

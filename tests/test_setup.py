@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask_appbuilder.security.sqla.models import Role
 from flask_migrate import downgrade, upgrade
 
-from app import create_app
+from app import create_app, textindex
 from app.extensions import db
-from app.models import MiniProgram, ThirdPartyApp
+from app.models import MiniProgram, SavedView, ThirdPartyApp, User
 from app.models.base import UtcDateTime, utcnow
+from app.tenancy import PLATFORM, app_scope
 from tests.conftest import ROOT, new_database, test_environment
 
 
@@ -107,3 +109,50 @@ def _some(column: Any) -> Any:
     if isinstance(column.type, sa.JSON):
         return {}
     return column.default.arg if column.default and column.default.is_scalar else column.type.python_type("0")
+
+
+def mails(connection: sa.Connection) -> dict[int, str]:
+    table = User.__table__
+    return {row.id: row.email for row in connection.execute(sa.select(table.c.id, table.c.email))}
+
+
+def test_an_older_databases_users_keep_all_that_is_theirs_when_mails_are_nobodys_alone(env: dict[str, str]) -> None:
+    app = create_app({**env, "TESTING": "1"})
+    role, held = Role.__table__, User.__table__.metadata.tables["ab_user_role"]
+    with app.app_context():
+        upgrade(revision="0004")
+        with db.engine.begin() as connection:
+            connection.execute(sa.insert(role).values(id=1, name="operator"))
+            for key, mail in enumerate(("ann@localhost.invalid", "ben@example.cn"), start=1):
+                add(connection, User, id=key, username=f"user{key}", first_name=f"甲乙丙{key}", email=mail)
+                connection.execute(sa.insert(held).values(id=key, user_id=key, role_id=1))
+                add(connection, SavedView, id=key, user_id=key, view="X", name="x", query="")
+        for _ in range(2):
+            upgrade()
+            with app_scope(app, PLATFORM) as session:
+                assert mails(session.connection()) == {1: "", 2: "ben@example.cn"}
+                assert [row.role_names for row in session.scalars(sa.select(User))] == [{"operator"}] * 2
+                assert session.scalar(sa.select(sa.func.count(SavedView.id))) == 2
+                session.get_one(User, 1).email = "ben@example.cn"
+                session.get_one(User, 1).first_name = "丁戊己"
+                session.commit()
+                assert textindex.missing(session, User) == 0
+                found = textindex.find(session, User, ["first_name"], "丁戊己")
+                assert found is not None and found.keys == [1]
+            if db.engine.dialect.name == "sqlite":
+                references_hold()
+            downgrade(revision="0004")
+            with db.engine.connect() as connection:
+                assert mails(connection) == {1: "ben@example.cn", 2: "user2@localhost.invalid"}
+            with db.engine.begin() as connection:
+                for key, mail in ((1, "ann@localhost.invalid"), (2, "ben@example.cn")):
+                    connection.execute(sa.update(User.__table__).where(User.__table__.c.id == key).values(email=mail))
+        db.engine.dispose()
+
+
+def references_hold() -> None:
+    with db.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        [made] = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'ab_user'").scalars()
+        assert "_alembic_tmp" not in made

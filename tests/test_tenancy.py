@@ -8,13 +8,15 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_appbuilder import Model
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased, make_transient_to_detached
 
+from app import setup as setting_up
 from app import tenancy
 from app.extensions import db
 from app.models import AuditEntry, Industry, Merchant, MiniProgram, ThirdPartyApp, User, Version
 from app.tenancy import ScopeError, app_scope, merchant_scope, scoped
-from tests.conftest import Actors
+from tests.conftest import PASSWORD, Actors
 
 
 @pytest.fixture
@@ -86,6 +88,41 @@ def test_a_row_is_not_given_away(alice: Session, actors: Actors) -> None:
         alice.commit()
 
 
+def test_a_row_of_another_is_not_taken(alice: Session, actors: Actors, session: Session) -> None:
+    row = MiniProgram(id=actors.bob_app.id, merchant_id=actors.bob.id, row_version=actors.bob_app.row_version)
+    make_transient_to_detached(row)
+    alice.add(row)
+    row.merchant_id = actors.alice.id
+    with pytest.raises(ScopeError):
+        alice.flush()
+    alice.rollback()
+    session.expire_all()
+    assert session.get_one(MiniProgram, actors.bob_app.id).merchant_id == actors.bob.id
+
+
+def test_bulk_changes_of_merchants_and_users_touch_her_own_only(
+    app: Flask, alice: Session, actors: Actors, session: Session
+) -> None:
+    for name, owner in (("ann", actors.alice), ("ben", actors.bob)):
+        setting_up.add_user(session, name, "owner", merchant_key=owner.key, password=PASSWORD)
+    alice.execute(sa.update(Merchant).values(remarks="x"))
+    alice.execute(sa.update(User).values(last_name="x"))
+    alice.execute(sa.delete(User).where(User.username.like("%ben%")))
+    alice.commit()
+    with pytest.raises(IntegrityError):  # her own has rows of its own; bob's is not even tried
+        alice.execute(sa.delete(Merchant).where(Merchant.name == actors.alice.name))
+    alice.rollback()
+    alice.execute(sa.delete(Merchant).where(Merchant.name == actors.bob.name))
+    alice.commit()
+    session.expire_all()
+    assert dict(session.execute(sa.select(Merchant.name, Merchant.remarks)).all()) == {
+        actors.alice.name: "x", actors.bob.name: "",
+    }  # fmt: skip
+    assert sorted(session.execute(sa.select(User.merchant_id, User.last_name)).all()) == sorted(
+        [(actors.alice.id, "x"), (actors.bob.id, "")]
+    )
+
+
 def test_platform_tables_and_reference_rows_are_not_hers_to_touch(alice: Session) -> None:
     with pytest.raises(ScopeError):
         alice.scalars(sa.select(ThirdPartyApp)).all()
@@ -110,6 +147,22 @@ def test_core_goes_through_scoped(alice: Session, actors: Actors) -> None:
     with pytest.raises(ScopeError):
         alice.execute(sa.select(table.c.appid)).all()
     assert alice.execute(scoped(sa.select(table.c.appid), alice)).scalars().all() == [actors.alice_app.appid]
+
+
+def test_another_merchants_mark_is_no_pass(app: Flask, alice: Session, actors: Actors) -> None:
+    marked = scoped(sa.select(MiniProgram.__table__.c.appid), alice)
+    alice.rollback()
+    with app_scope(app, merchant_scope(actors.bob.id)) as bob, pytest.raises(ScopeError):
+        bob.execute(marked).all()
+
+
+def test_raw_text_is_refused_after_a_flush_that_failed(alice: Session, actors: Actors) -> None:
+    alice.add(MiniProgram(appid=actors.bob_app.appid, name="同号"))
+    with pytest.raises(IntegrityError):
+        alice.flush()
+    alice.rollback()
+    with pytest.raises(ScopeError):
+        alice.connection().exec_driver_sql("select * from mini_program")
 
 
 def test_bulk_inserts_are_refused(alice: Session, actors: Actors) -> None:

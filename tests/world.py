@@ -174,12 +174,12 @@ def principal(app: Flask, name: str) -> Principal:
     with app_scope(app, PLATFORM) as session:
         merchant = session.get(Merchant, ALICE) if role in {"owner", "staff", "clerk"} else None
         key = merchant.key if merchant else ""
-        setting_up.add_user(session, f"walk.{name}", role, merchant_key=key, password=PASSWORD)
+        user_name, _ = setting_up.add_user(session, f"walk.{name}", role, merchant_key=key, password=PASSWORD)
     if name.endswith("_token"):
-        answer = client.post("/api/v1/security/login", json={"username": f"walk.{name}", "password": PASSWORD})
+        answer = client.post("/api/v1/security/login", json={"username": user_name, "password": PASSWORD})
         made = Principal(name, client, {"Authorization": f"Bearer {answer.get_json()['access_token']}"})
     else:
-        log_in(client, f"walk.{name}")
+        log_in(client, user_name)
         made = Principal(name, client)
     if name == "acting":
         token = csrf_token(client, f"/loginas/{ALICE}")
@@ -189,7 +189,7 @@ def principal(app: Flask, name: str) -> Principal:
         with app.app_context(), db.engine.begin() as connection:  # the flag alone: its session and token live on
             connection.execute(
                 sa.update(users := Model.metadata.tables["ab_user"])
-                .where(users.c.username == f"walk.{name}")
+                .where(users.c.username == user_name)
                 .values(active=False)
             )
     if not made.headers:

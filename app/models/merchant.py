@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import date
 from enum import StrEnum
@@ -19,6 +20,10 @@ _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 def new_merchant_key() -> str:
     """`m_` and twelve base32 characters: what mini-programs and scripts name a merchant by."""
     return "m_" + "".join(secrets.choice(_BASE32) for _ in range(12))
+
+
+SHORT = 8  # characters of a merchant's key in the log-in names of its people
+SPACE = re.compile(rf"@[{_BASE32}]{{{SHORT}}}")  # what such a name ends in
 
 
 class SubjectType(StrEnum):
@@ -91,3 +96,8 @@ class Merchant(HasSecrets, SelfScoped, Timestamps, Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def user_suffix(self) -> str:
+        """What the log-in names of the merchant's people end in, `@abcdefgh`: as lasting as the key it is of."""
+        return f"@{self.key.removeprefix('m_')[:SHORT].lower()}"

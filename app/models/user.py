@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from flask_appbuilder.security.sqla.models import User as FabUser
-from sqlalchemy import Boolean, ForeignKey, Integer, String
+from sqlalchemy import Boolean, ForeignKey, Integer, String, Table, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.base import Json, UtcDateTime, utcnow
@@ -68,5 +68,13 @@ def via_words(via: str) -> str:
         return ""
     return f"开通：{name}" if kind == "invite" else f"重置：{name}"
 
+
+# FAB would have a mail address of everybody, and each their own. Ours is empty where there is none, and may be shared:
+# whether it is taken would tell one merchant's people whom the others employ.
+_table: Table = ConsoleUser.__table__  # type: ignore[assignment]
+_table.c.email.unique = None
+_table.constraints -= {
+    rule for rule in _table.constraints if isinstance(rule, UniqueConstraint) and list(rule.columns) == [_table.c.email]
+}
 
 User = ConsoleUser  # FAB has a mapped class of that name in the same registry; strings there mean FAB's

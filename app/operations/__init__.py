@@ -20,6 +20,7 @@ from flask import Flask, current_app
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from app import texts
 from app.database import reading
 from app.errors import Refused
 from app.extensions import db
@@ -194,7 +195,7 @@ def _convert(raw: Any, hint: Any, item: dataclasses.Field[Any]) -> Any:
         parts = raw.replace("，", ",").split(",") if isinstance(raw, str) else raw
         if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
             raise Refused(f"{label}应为逗号分隔的列表", field=item.name)
-        return type(hint())(part.strip() for part in parts if part.strip())
+        return type(hint())(texts.checked(part.strip(), label, field=item.name) for part in parts if part.strip())
     if hint is bool:
         return raw if isinstance(raw, bool) else str(raw).lower() in {"1", "true", "on", "yes", "y"}
     if hint is int:
@@ -204,7 +205,7 @@ def _convert(raw: Any, hint: Any, item: dataclasses.Field[Any]) -> Any:
             raise Refused(f"{label}应为整数", field=item.name) from None
     if not isinstance(raw, str | int) or isinstance(raw, bool):
         raise Refused(f"{label}应为文字", field=item.name)
-    return str(raw).strip()
+    return texts.checked(str(raw).strip(), label, field=item.name, lines=bool(item.metadata.get("multiline")))
 
 
 def subject(session: Session, op: Operation, key: str) -> Any:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from app.database import taken
 from app.errors import Refused
 from app.models.base import State
 from app.models.task import Task
@@ -22,6 +23,7 @@ from app.models.task import Task
 CHUNK = 200  # rows of one transaction
 MOST = 100_000  # rows of one task
 MOST_REASONS = 5
+TAKEN = "与已有记录重复"
 GONE = "记录已被删除或不可见"
 CONFLICTS: dict[type[Exception], str] = {
     StaleDataError: "记录刚被他人或系统更新",
@@ -125,8 +127,14 @@ def _chunk(session: Session, model: type[Any], ids: Sequence[int], values: Mappi
             found.add(_together(session, model, [key], values, hooks))
         except FAULTS as error:
             session.rollback()
-            found.refused[CONFLICTS[type(error)]] += 1
+            found.refused[_sentence(error, model)] += 1
     return found
+
+
+def _sentence(error: Exception, model: type[Any]) -> str:
+    if isinstance(error, IntegrityError) and taken(error, model.__table__):
+        return TAKEN
+    return CONFLICTS[type(error)]
 
 
 def _together(session: Session, model: type[Any], ids: Sequence[int], values: Mapping[str, Any], hooks: Any) -> Outcome:

@@ -7,8 +7,6 @@ from typing import Any
 from flask import abort, current_app, flash, g, make_response, redirect, request, session, url_for
 from flask_appbuilder import BaseView, expose, has_access
 from flask_appbuilder.security.views import AuthDBView
-from flask_wtf import FlaskForm
-from sqlalchemy.exc import IntegrityError
 from wtforms import PasswordField, StringField, TextAreaField
 from wtforms.validators import EqualTo, InputRequired, Length
 
@@ -23,29 +21,31 @@ from app.roles import role_words
 from app.security import ACTING_LIFE, TooManyAttempts, log_in_as, principal, sign_in, sign_out
 from app.views.api_keys import ApiKeyView
 from app.views.api_page import SwaggerView
-from app.views.forms import attach, required, stripped
+from app.views.forms import ConsoleForm, attach, required, stripped
 from app.views.own import device_words, local_path, own_row, tabs
 from app.views.shell import CHOICES
 from app.views.two_factor import TwoFactorView
-from app.views.users import StaffView, UserView, is_placeholder
+from app.views.users import StaffView, UserView
 
 WRONG = "用户名或密码不正确"
 LOOK_LIFE = 365 * 24 * 3600  # seconds that a browser keeps how its user wants pages to look
 
 
-class LoginForm(FlaskForm):
-    username = StringField("用户名", validators=[required("用户名"), Length(max=128)])
+class LoginForm(ConsoleForm):
+    username = StringField("用户名", validators=[required("用户名"), Length(max=128)], filters=[stripped])
     password = PasswordField("密码", validators=[required("密码"), Length(max=LONGEST)])
 
 
 CODE_INPUT = {"autocomplete": "one-time-code", "spellcheck": "false", "autocapitalize": "none", "maxlength": 32}
 
 
-class CodeForm(FlaskForm):
-    code = StringField("验证码", render_kw=CODE_INPUT, validators=[required("验证码"), Length(max=64)])
+class CodeForm(ConsoleForm):
+    code = StringField(
+        "验证码", render_kw=CODE_INPUT, validators=[required("验证码"), Length(max=64)], filters=[stripped]
+    )
 
 
-class LinkForm(FlaskForm):
+class LinkForm(ConsoleForm):
     token = StringField("链接中「#」之后的部分", render_kw=CODE_INPUT | {"maxlength": 64}, validators=[Length(max=64)])
 
 
@@ -59,7 +59,7 @@ def _unkept(page: str, status: int) -> Any:
 OLD, NEW = {"autocomplete": "current-password"}, {"autocomplete": "new-password"}
 
 
-class NewPasswordForm(FlaskForm):
+class NewPasswordForm(ConsoleForm):
     password = PasswordField("新密码", render_kw=NEW, description=RULE, validators=[required("新密码")])
     again = PasswordField(
         "再输入一次新密码",
@@ -98,7 +98,7 @@ class LoginView(AuthDBView):
             return self._page(form, 401)
         return signin.enter(user, redirect(target))  # type: ignore[arg-type]
 
-    def _page(self, form: FlaskForm, status: int) -> Any:
+    def _page(self, form: ConsoleForm, status: int) -> Any:
         return self.render_template(self.login_template, form=form, asked=request.args.get("next")), status
 
     @expose("/login/code", methods=["GET", "POST"])
@@ -162,12 +162,12 @@ class LoginView(AuthDBView):
         if principal() is None:
             return redirect(url_for("LoginView.login"))
         if request.method == "GET":
-            return self.render_template("account/logout.html", form=FlaskForm())
+            return self.render_template("account/logout.html", form=ConsoleForm())
         sign_out()
         return redirect(url_for("LoginView.login"))
 
 
-class NameForm(FlaskForm):
+class NameForm(ConsoleForm):
     full_name = StringField(
         "姓名", validators=[required("姓名"), Length(max=64, message="最多 64 个字")], filters=[stripped]
     )
@@ -179,9 +179,9 @@ class NameForm(FlaskForm):
     )
 
 
-class ProveForm(FlaskForm):
+class ProveForm(ConsoleForm):
     password = PasswordField("密码", render_kw=OLD, validators=[required("密码"), Length(max=LONGEST)])
-    code = StringField("验证码", render_kw=CODE_INPUT, validators=[Length(max=64)])
+    code = StringField("验证码", render_kw=CODE_INPUT, validators=[Length(max=64)], filters=[stripped])
 
 
 class ProfileView(BaseView):
@@ -194,8 +194,7 @@ class ProfileView(BaseView):
     @has_access
     def profile(self) -> Any:
         user = own_row()
-        given = {"full_name": user.first_name, "email": "" if is_placeholder(user.email) else user.email}
-        form = NameForm(data=given)
+        form = NameForm(data={"full_name": user.first_name, "email": user.email})
         if form.validate_on_submit() and _renamed(form, user):
             flash("资料已保存", "success")
             return redirect(url_for("ProfileView.profile"))
@@ -320,9 +319,9 @@ def _renamed(form: NameForm, user: User) -> bool:
     try:
         accounts.set_profile(db.session(), user, form.full_name.data or "", form.email.data or "")
         db.session.commit()
-    except (Refused, IntegrityError) as fault:  # a merchant's session does not see whose address it is
+    except Refused as refused:
         db.session.rollback()
-        attach(form, getattr(fault, "message", accounts.MAIL_TAKEN), "email")
+        attach(form, refused.message, refused.field)
         return False
     return True
 
@@ -346,7 +345,7 @@ def _changed(form: PasswordForm, user: User) -> bool:
     return True
 
 
-class ReasonForm(FlaskForm):
+class ReasonForm(ConsoleForm):
     reason = TextAreaField(
         "原因", description="会写入审计日志，例如工单号和要处理的问题", validators=[required("原因")]
     )

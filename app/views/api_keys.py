@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import abort, flash, g, make_response, redirect, url_for
 from flask_appbuilder import BaseView, expose, has_access
-from flask_wtf import FlaskForm
 from wtforms import RadioField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Length
@@ -17,14 +16,14 @@ from app.extensions import db
 from app.models import ApiKey, User
 from app.models.api_key import KEY_SCOPE_WORDS, KeyScope
 from app.roles import ADMIN
-from app.views.forms import attach, required, stripped
+from app.views.forms import ConsoleForm, attach, required, stripped
 from app.views.own import own_row, prove_first, tabs
 
 LIFETIME_WORDS = {"30": "30 天", "90": "90 天", "365": "一年", "never": "不过期"}
 SCOPE_HELP = "密钥能做的不会超过您的角色；角色变化或停用后立即随之变化"
 
 
-class KeyForm(FlaskForm):
+class KeyForm(ConsoleForm):
     name = StringField(
         "名称",
         description="写明用在哪里，例如「发布脚本」",

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from flask import has_request_context, request, url_for
-from flask_wtf import FlaskForm
 
-from app.views.forms import RowSelect, model_form
+from app.views.forms import ConsoleForm, RowSelect, model_form
 from app.views.interface import ScopedFilters, filters_from
 from app.views.listing import ListPages
 from app.views.rows import RowPages
@@ -68,7 +67,7 @@ class ConsoleView(ListPages, RowPages, TransferPages):
     def _init_forms(self) -> None:
         self.add_form = model_form(self, self.add_columns, editing=False)
         self.edit_form = model_form(self, self.edit_columns, editing=True)
-        self.search_form = FlaskForm
+        self.search_form = ConsoleForm
 
     def _init_titles(self) -> None:
         self.list_title = self.list_title or self.noun

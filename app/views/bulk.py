@@ -11,7 +11,6 @@ from flask import abort, flash, redirect, request, url_for
 from flask_appbuilder import ModelView, expose, has_access
 from flask_appbuilder.models.filters import BaseFilter
 from flask_appbuilder.security.decorators import permission_name
-from flask_wtf import FlaskForm
 from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
 
@@ -20,7 +19,7 @@ from app.models import TaskKind
 from app.operations import bulk
 from app.operations.transfer.queue import new_task
 from app.security import current_actor
-from app.views.forms import attach
+from app.views.forms import ConsoleForm, attach
 from app.views.interface import filter_arguments, parse_key
 from app.views.partial import check, partial_form
 
@@ -130,7 +129,7 @@ class BulkPages(ModelView):
             attach(form, refused.message, refused.field)
             return self._bulk_again(self._picked(request.form), form, ticked, 422)
 
-    def _try_first(self, picked: Picked, form: FlaskForm, ticked: list[str]) -> None:
+    def _try_first(self, picked: Picked, form: ConsoleForm, ticked: list[str]) -> None:
         """Refuse values that the first row's rules refuse: what is wrong in itself is said beside its field, once."""
         session, row = self.datamodel.session, picked.shown[0]
         try:
@@ -202,10 +201,10 @@ class BulkPages(ModelView):
 
     # The page.
 
-    def _bulk_form(self, names: list[str], **values: Any) -> FlaskForm:
+    def _bulk_form(self, names: list[str], **values: Any) -> ConsoleForm:
         return partial_form(self, names, editing=False)(**values)
 
-    def _bulk_again(self, picked: Picked, form: FlaskForm, ticked: list[str], status: int) -> Any:
+    def _bulk_again(self, picked: Picked, form: ConsoleForm, ticked: list[str], status: int) -> Any:
         """The page once more, with what was typed."""
         whole = self._bulk_form(self.bulk_names())
         for name in ticked:
@@ -213,7 +212,7 @@ class BulkPages(ModelView):
         whole.form_errors = form.form_errors
         return self._bulk_page(picked, whole, ticked), status
 
-    def _bulk_page(self, picked: Picked, form: FlaskForm, ticked: list[str]) -> Any:
+    def _bulk_page(self, picked: Picked, form: ConsoleForm, ticked: list[str]) -> Any:
         return self.render_template(
             "console/list/bulk.html", view=self, form=form, names=self.bulk_names(), ticked=ticked, picked=picked,
             count=len(picked.ids), title=f"批量修改{self.noun}", back=self._back(picked), at_once=AT_ONCE,

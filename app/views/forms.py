@@ -25,6 +25,7 @@ from wtforms import (
 )
 from wtforms.validators import InputRequired, Length, NumberRange, Optional
 
+from app import texts
 from app.errors import Refused
 from app.models.base import State
 from app.tenancy import MerchantOwned
@@ -68,7 +69,21 @@ def sound(check: Callable[[str], str]) -> Callable[[Any, Field], None]:
     return rule
 
 
-class RowForm(FlaskForm):
+class ConsoleForm(FlaskForm):
+    """What every form of the console is: no text field takes what cannot be seen, nor more lines than it shows."""
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        """Check the fields; what their texts may not hold is said beside each."""
+        sound = bool(super().validate(extra_validators))
+        for field in self:
+            if not isinstance(field, StringField) or isinstance(field, HiddenField) or not isinstance(field.data, str):
+                continue
+            if wrong := texts.fault(field.data, lines=isinstance(field, TextAreaField)):
+                field.errors, sound = [*field.errors, wrong], False
+        return sound
+
+
+class RowForm(ConsoleForm):
     """A form of a row's columns. `rules` says which field is needed only when another one has a value:
     {"expires_on": ("plan", "*")}, or ("kind", ("gift", "cash")) for some values only."""
 
@@ -257,14 +272,14 @@ def _relation_needed(view: Any, name: str) -> bool:
     return owner or not view.datamodel.is_nullable(name)
 
 
-def params_form(params: type[Any], choices: Mapping[str, list[tuple[str, str]]]) -> type[FlaskForm]:
+def params_form(params: type[Any], choices: Mapping[str, list[tuple[str, str]]]) -> type[ConsoleForm]:
     """A form class for an operation's parameters; labels, help and choices come from each field's metadata.
 
     Only the shape is asked for here: `parse_params` decides what is valid, and its refusals are shown beside the field.
     """
     hints = get_type_hints(params)
     members = {item.name: _param_field(item, hints[item.name], choices) for item in dataclasses.fields(params)}
-    return type("ParamsForm", (FlaskForm,), members)
+    return type("ParamsForm", (ConsoleForm,), members)
 
 
 def _param_field(item: dataclasses.Field[Any], hint: Any, choices: Mapping[str, list[tuple[str, str]]]) -> Field:
@@ -283,7 +298,7 @@ def _param_field(item: dataclasses.Field[Any], hint: Any, choices: Mapping[str, 
     return (TextAreaField if multiline else StringField)(**common, filters=[stripped])
 
 
-def given_params(form: FlaskForm, params: type[Any]) -> dict[str, Any]:
+def given_params(form: ConsoleForm, params: type[Any]) -> dict[str, Any]:
     """What was typed, by parameter name."""
     return {item.name: form[item.name].data for item in dataclasses.fields(params)}
 
@@ -293,7 +308,7 @@ def as_text(value: Any) -> Any:
     return "，".join(str(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-def attach(form: FlaskForm, message: str, field: str | None) -> None:
+def attach(form: ConsoleForm, message: str, field: str | None) -> None:
     """Put a refusal beside its field, or above the form when it names none."""
     if field and field in form:
         form[field].errors = [*form[field].errors, message]

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 from flask import abort, request
 from flask_appbuilder import ModelView, expose, has_access
 from flask_appbuilder.security.decorators import permission_name
-from flask_wtf import FlaskForm
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 
 from app.errors import Refused
 from app.operations import ordering
 from app.views import partial
+from app.views.forms import ConsoleForm
 from app.views.interface import parse_key
 from app.views.rows import explain
 
@@ -54,10 +54,10 @@ class InlineCells(ModelView):
     def _editable(self, pk: str, column: str) -> Any:
         return self.found(pk) if column in self.inline_names() else abort(404)
 
-    def _form_of(self, column: str) -> type[FlaskForm]:
+    def _form_of(self, column: str) -> type[ConsoleForm]:
         return partial.partial_form(self, [column], editing=True)
 
-    def _cell_page(self, form: FlaskForm, row: Any, column: str) -> Any:
+    def _cell_page(self, form: ConsoleForm, row: Any, column: str) -> Any:
         errors = [*form[column].errors, *form.form_errors]
         return self.render_template(
             "console/list/cell.html", view=self, form=form, field=form[column], row=row, column=column, errors=errors

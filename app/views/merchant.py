@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import segno
 from flask import flash, g, redirect, request, url_for
 from flask_appbuilder import expose, has_access
-from flask_wtf import FlaskForm
 from markupsafe import Markup
 from sqlalchemy import ColumnElement, case, func, select
 from werkzeug.datastructures import MultiDict
@@ -37,7 +36,7 @@ from app.secrets import keyring
 from app.security import current_actor
 from app.views import cells
 from app.views.base import CRUD, READ, PlatformView
-from app.views.forms import attach, stripped
+from app.views.forms import ConsoleForm, attach, stripped
 from app.views.interface import ScopedInterface, condition
 from app.views.places import page_for
 from app.views.tabs import Related
@@ -163,7 +162,7 @@ class MerchantView(PlatformView):
         Related("staff", "用户", "StaffView", "merchant", add=True),
     )
 
-    def prefill_form(self, form: FlaskForm, pk: Any) -> None:
+    def prefill_form(self, form: ConsoleForm, pk: Any) -> None:
         held = db.session.get_one(Merchant, pk).phone_masked
         form.phone.render_kw = {"placeholder": say(f"{held}（留空则保持不变）") if held else "", "autocomplete": "off"}
 
@@ -371,7 +370,7 @@ class AuthorizationView(PlatformView):
                 attach(form, "联系不上抖音：请检查网络后重试", None)
         return self._form_page(form, self.add_columns, "新建授权链接", self.get_redirect())
 
-    def prefill_related(self, form: FlaskForm) -> None:
+    def prefill_related(self, form: ConsoleForm) -> None:
         """And the app, where there is only one."""
         super().prefill_related(form)
         active = select(ThirdPartyApp).where(ThirdPartyApp.active.is_(True)).order_by(ThirdPartyApp.id).limit(2)

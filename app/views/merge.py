@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import current_app
-from flask_wtf import FlaskForm
 from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
@@ -20,7 +19,7 @@ from wtforms import BooleanField, Field, SelectField
 from app.models import AuditEntry
 from app.secrets import keyring
 from app.views import cells
-from app.views.forms import RowSelect
+from app.views.forms import ConsoleForm, RowSelect
 from app.views.interface import parse_key
 
 CHOICE = "merge-"  # the name of a field's choice is this and its own
@@ -58,7 +57,7 @@ def wire(field: Field) -> str:
     return str(field._value())
 
 
-def wires(form: FlaskForm, names: Sequence[str]) -> dict[str, str]:
+def wires(form: ConsoleForm, names: Sequence[str]) -> dict[str, str]:
     return {name: wire(form[name]) for name in names}
 
 
@@ -115,7 +114,7 @@ def chosen(view: Any, key: Any, given: Mapping[str, Any]) -> MultiDict[str, str]
     return values
 
 
-def merged(view: Any, form: FlaskForm, row: Any) -> tuple[FlaskForm, list[Difference]]:
+def merged(view: Any, form: ConsoleForm, row: Any) -> tuple[ConsoleForm, list[Difference]]:
     """(the form to show now, what differs): typed values kept, untouched ones renewed, ready to be sent again."""
     names = view.edit_columns
     opened = opened_values(view, row.id, form.opened.data)
@@ -146,8 +145,8 @@ def merged(view: Any, form: FlaskForm, row: Any) -> tuple[FlaskForm, list[Differ
     return _form_of(view, values), found
 
 
-def _form_of(view: Any, values: Mapping[str, str]) -> FlaskForm:
-    form: FlaskForm = view.edit_form(formdata=MultiDict(values))
+def _form_of(view: Any, values: Mapping[str, str]) -> ConsoleForm:
+    form: ConsoleForm = view.edit_form(formdata=MultiDict(values))
     return form
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from flask import abort, current_app, flash, redirect, url_for
 from flask_appbuilder import expose, has_access
 from flask_appbuilder.security.decorators import permission_name
-from flask_wtf import FlaskForm
 from markupsafe import Markup, escape
 from sqlalchemy import ColumnElement, select
 
@@ -31,7 +30,7 @@ from app.models.version import VERSION_WORDS
 from app.operations import OPERATIONS, fleet, icons, onboarding
 from app.views import cells
 from app.views.base import READ, ConsoleView, MerchantFace, PlatformView, RowSelect
-from app.views.forms import attach, chosen
+from app.views.forms import ConsoleForm, attach, chosen
 from app.views.interface import ScopedInterface, condition
 from app.views.operate import OperationActions, operate_url
 from app.views.places import page_for
@@ -285,13 +284,13 @@ class UnclaimedMiniProgramView(PlatformView):
         return Merchant if column == "merchant" else super().related_field(column)
 
 
-def claim_form(view: Any) -> type[FlaskForm]:
+def claim_form(view: Any) -> type[ConsoleForm]:
     """Choose the merchant of an app."""
     field = RowSelect(
         "商户", Merchant, lambda: view.choices_url("merchant"), lambda: db.session, validators=[chosen("商户")],
         description="认领后小程序及其版本、操作记录归该商户所有",
     )  # fmt: skip
-    return type("ClaimForm", (FlaskForm,), {"merchant": field})
+    return type("ClaimForm", (ConsoleForm,), {"merchant": field})
 
 
 class MyMiniProgramView(_MiniProgramPages, MerchantFace):

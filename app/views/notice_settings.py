@@ -8,7 +8,6 @@ from typing import Any
 
 from flask import abort, current_app, flash, redirect, request, url_for
 from flask_appbuilder import BaseView, expose, has_access
-from flask_wtf import FlaskForm
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from wtforms import BooleanField, StringField
 from wtforms.validators import Length
@@ -23,7 +22,7 @@ from app.operations import channels, deliveries, notices
 from app.operations.channels import Address
 from app.security import current_role_names
 from app.tenancy import scope_of
-from app.views.forms import attach, required, stripped
+from app.views.forms import ConsoleForm, attach, required, stripped
 from app.views.notices import may_manage, me
 
 MOST = 20  # channels of one owner
@@ -70,7 +69,7 @@ def kept(text: str, editing: bool) -> str:
     return f"{text}；留空表示不修改" if editing else text
 
 
-def channel_form(kind: ChannelKind, *, editing: bool) -> type[FlaskForm]:
+def channel_form(kind: ChannelKind, *, editing: bool) -> type[ConsoleForm]:
     """Name and address, the secret where the service has one, and whose it is."""
     asked = ASKED[kind]
     members: dict[str, Any] = {
@@ -99,7 +98,7 @@ def channel_form(kind: ChannelKind, *, editing: bool) -> type[FlaskForm]:
         members["shared"] = BooleanField(
             "大家共用", description="由管理员维护，适合群机器人；不勾选则只转发您自己的通知"
         )
-    return type("ChannelForm", (FlaskForm,), members)
+    return type("ChannelForm", (ConsoleForm,), members)
 
 
 class NoticeSettingsView(BaseView):
@@ -112,7 +111,7 @@ class NoticeSettingsView(BaseView):
     @has_access
     def settings(self) -> Any:
         user_id = settings_allowed()
-        form, found = FlaskForm(), own_channels()
+        form, found = ConsoleForm(), own_channels()
         kinds = notices.kinds_for(current_role_names())
         problem = ""
         if form.validate_on_submit():

@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl, urlencode
 from flask import abort, current_app, flash, g, jsonify, redirect, request, url_for
 from flask_appbuilder import BaseView, expose, has_access
 from flask_appbuilder.security.decorators import permission_name
-from flask_wtf import FlaskForm
 from markupsafe import Markup
 from sqlalchemy import func, select
 
@@ -26,7 +25,7 @@ from app.security import current_actor, current_role_names
 from app.tenancy import scope_of
 from app.views import cells
 from app.views.bulk import asked_conditions, still_there, ticked_keys
-from app.views.forms import as_text, attach, given_params, params_form
+from app.views.forms import ConsoleForm, as_text, attach, given_params, params_form
 from app.views.interface import filter_arguments
 from app.views.own import prove_first
 from app.views.places import list_for, page_for, view_named
@@ -240,7 +239,7 @@ class OperateView(BaseView):
             attach(form, refused.message, refused.field)
             return self._page(op, target, form, target.first()), 422
 
-    def _page(self, op: Operation, target: Target, form: FlaskForm, shown: list[Any]) -> Any:
+    def _page(self, op: Operation, target: Target, form: ConsoleForm, shown: list[Any]) -> Any:
         fields = [name for name in form._fields if name != "csrf_token"]
         if len(target.ids) > 1:
             fields = [name for name in fields if name != "ext"]

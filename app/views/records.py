@@ -9,7 +9,6 @@ from typing import Any
 
 from flask import flash, jsonify, redirect, request, url_for
 from flask_appbuilder import expose, has_access
-from flask_wtf import FlaskForm
 from markupsafe import Markup
 from sqlalchemy import select
 
@@ -28,6 +27,7 @@ from app.security import current_actor
 from app.views import cells
 from app.views.base import READ, PlatformView
 from app.views.changes import Reader, label_of, model_of
+from app.views.forms import ConsoleForm
 from app.views.interface import SHANGHAI, ScopedInterface, condition, parse_key
 from app.views.operate import may_operate, operation_title, run_json, run_url
 from app.views.places import page_for, subject_words, subjects, view_named
@@ -123,7 +123,7 @@ class OperationRunView(PlatformView):
         return {
             "progress": run_json(row),
             "heading": operation_title(row.operation),
-            "form": FlaskForm(),
+            "form": ConsoleForm(),
             "may_resolve": row.state == RunState.UNKNOWN and self.may("resolve"),
             "may_retry": may_retry,
             "message": row.message,
@@ -203,7 +203,7 @@ class InboundEventView(PlatformView):
     ]
 
     def show_context(self, row: Any) -> dict[str, Any]:
-        return {"form": FlaskForm(), "may_replay": self.may("replay")}
+        return {"form": ConsoleForm(), "may_replay": self.may("replay")}
 
     @expose("/replay/<pk>", methods=["POST"])
     @has_access

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
@@ -10,16 +9,17 @@ from typing import Any, ClassVar, TypeAlias
 from flask import abort, flash, redirect, request, url_for
 from flask_appbuilder import expose, has_access
 from flask_appbuilder.security.decorators import permission_name
-from flask_wtf import FlaskForm
 from markupsafe import Markup
-from sqlalchemy import UniqueConstraint, update
+from sqlalchemy import update
 from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm import RelationshipDirection
 from sqlalchemy.orm.exc import StaleDataError
 
+from app.database import taken
 from app.errors import Refused
 from app.models.base import utcnow
 from app.views import cells, merge
-from app.views.forms import RowSelect, attach
+from app.views.forms import ConsoleForm, RowSelect, attach
 from app.views.history import HistoryPages
 from app.views.interface import parse_key
 from app.views.places import hidden_from
@@ -201,7 +201,7 @@ class RowPages(HistoryPages):
         ask_again(renewed, form, self.edit_columns)
         return self._form_page(renewed, self.edit_columns, title, back, differences=found)
 
-    def _form_page(self, form: FlaskForm, columns: Names, title: str, back: str, **more: Any) -> Any:
+    def _form_page(self, form: ConsoleForm, columns: Names, title: str, back: str, **more: Any) -> Any:
         page = self.render_template(
             self.form_template, view=self, form=form, columns=columns, title=title, back=back,
             sections=self._form_sections(columns), rules=getattr(form, "rules", {}), **more,
@@ -219,7 +219,7 @@ class RowPages(HistoryPages):
         url: str = self.row_url(row) or self.get_redirect()
         return url
 
-    def _valid(self, form: FlaskForm, row: Callable[[], Any], columns: Names, check: Callable[[Any], None]) -> bool:
+    def _valid(self, form: ConsoleForm, row: Callable[[], Any], columns: Names, check: Callable[[Any], None]) -> bool:
         """Whether the fields are right. Where some are not, what is to be said of the others is said in the same
         round, and not only after they are mended."""
         if form.validate():
@@ -235,7 +235,7 @@ class RowPages(HistoryPages):
         return False
 
     def _refusals(
-        self, form: FlaskForm, row: Any, names: Names, check: Callable[[Any], None], *, whole: bool
+        self, form: ConsoleForm, row: Any, names: Names, check: Callable[[Any], None], *, whole: bool
     ) -> list[Refused]:
         """What the fields and the screen's own rule refuse; `row` then has the values."""
         found: list[Refused] = []
@@ -253,7 +253,7 @@ class RowPages(HistoryPages):
                 raise  # otherwise the rule needs a value that is still to be mended
         return found
 
-    def _saved(self, form: FlaskForm, row: Any, columns: Names, check: Callable[[Any], None]) -> bool:
+    def _saved(self, form: ConsoleForm, row: Any, columns: Names, check: Callable[[Any], None]) -> bool:
         session = self.datamodel.session
         editing = row.id is not None
         try:
@@ -281,7 +281,7 @@ class RowPages(HistoryPages):
     @has_access
     def delete(self, pk: str) -> Any:
         row = self.found(pk)
-        form = FlaskForm()
+        form = ConsoleForm()
         name, back = self.name_of(row), self.row_url(row) or self.get_redirect()
         if form.is_submitted() and form.validate() and self._deleted(form, row):
             flash(f"已删除{self.noun}「{name}」", "success")
@@ -301,7 +301,7 @@ class RowPages(HistoryPages):
         """(what, how many) of what is deleted with the row."""
         return []
 
-    def _deleted(self, form: FlaskForm, row: Any) -> bool:
+    def _deleted(self, form: ConsoleForm, row: Any) -> bool:
         session = self.datamodel.session
         try:
             self.pre_delete(row)
@@ -322,7 +322,7 @@ def full_time(value: datetime) -> Markup:
     return text + Markup(' <span class="quiet">{}</span>').format(cells.clock(value)) if near else text
 
 
-def ask_again(shown: FlaskForm, typed: FlaskForm, columns: Names) -> None:
+def ask_again(shown: ConsoleForm, typed: ConsoleForm, columns: Names) -> None:
     """Say beside each secret that was typed that it is not there any more: no page carries one back."""
     for name in columns:
         if typed[name].type == "SecretField" and typed[name].data and not shown[name].errors:
@@ -356,17 +356,12 @@ def explain(error: Exception, model: type[Any]) -> tuple[str, str | None]:
         return CONFLICT, None
     if isinstance(error, DataError):
         return "有数值超出可保存的范围：请检查后重试", None
-    text = str(getattr(error, "orig", error))
-    for column in _unique_columns(model):
-        if re.search(rf"\b{column}\b", text):
-            return "与已有记录重复：请换一个", column
+    if isinstance(error, IntegrityError) and (columns := taken(error, model.__table__)):
+        return "与已有记录重复：请换一个", _field_of(model, columns[-1])
     return "与已有数据冲突：请检查是否重复，或所选的记录是否已被删除", None
 
 
-def _unique_columns(model: type[Any]) -> list[str]:
-    table = model.__table__
-    named = [column.name for column in table.columns if column.unique]
-    for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint):
-            named += [column.name for column in list(constraint.columns)[::-1]]
-    return list(dict.fromkeys(named))
+def _field_of(model: type[Any], column: str) -> str:
+    """The form's name of a column: a number of another row is asked for as that row."""
+    related = (item for item in model.__mapper__.relationships if item.direction is RelationshipDirection.MANYTOONE)
+    return next((item.key for item in related if column in {own.name for own in item.local_columns}), column)

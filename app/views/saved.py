@@ -11,6 +11,7 @@ from flask_appbuilder.security.decorators import permission_name
 from sqlalchemy import func, or_, select
 from sqlalchemy.exc import IntegrityError
 
+from app import texts
 from app.errors import Refused
 from app.extensions import db
 from app.models import SavedView, User
@@ -177,6 +178,7 @@ class SavedViewsView(BaseView):
         name = name.strip()
         if not name or len(name) > LONGEST_NAME:
             raise Refused(f"请填写视图名称，最多 {LONGEST_NAME} 个字")
+        texts.checked(name, "视图名称")
         if shared and not may_share():
             raise Refused("登录商户期间不能共享视图：商户无法删除它")
         if is_personal(row.query):

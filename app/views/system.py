@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from flask import abort, current_app, flash, make_response, redirect, request, url_for
 from flask_appbuilder import BaseView, expose, has_access
 from flask_appbuilder.security.decorators import permission_name
-from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 
 from app import jobs
@@ -34,6 +33,7 @@ from app.operations import refusals, vitals
 from app.operations.fleet import TICKET_ALARM, TICKET_WARN
 from app.security import current_actor
 from app.views import cells
+from app.views.forms import ConsoleForm
 from app.views.interface import SHANGHAI
 from app.views.operate import held_words
 from app.views.places import page_for
@@ -88,7 +88,7 @@ class JobView(BaseView):
             rows = [row for row in rows if row["run"] and row["run"].outcome == "failed"]
         may_run = self.appbuilder.sm.has_access("can_run", "JobView")
         return self.render_template(
-            "console/jobs.html", title="定时任务", rows=rows, may_run=may_run, failed=failed, form=FlaskForm()
+            "console/jobs.html", title="定时任务", rows=rows, may_run=may_run, failed=failed, form=ConsoleForm()
         )
 
     @expose("/<job_id>/history", methods=["GET"])

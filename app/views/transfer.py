@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from flask import abort, current_app, flash, redirect, request, send_file, url_for
 from flask_appbuilder import ModelView, expose, has_access
 from flask_appbuilder.security.decorators import permission_name
-from flask_wtf import FlaskForm
 from flask_wtf.file import FileField, FileRequired
 from sqlalchemy import JSON
 from wtforms import RadioField
@@ -32,7 +31,7 @@ from app.operations.transfer.specs import SPECS
 from app.redaction import redact
 from app.security import current_actor, principal
 from app.views.bulk import ticked_keys
-from app.views.forms import attach, options
+from app.views.forms import ConsoleForm, attach, options
 from app.views.interface import parse_key
 from app.views.own import prove_first
 from app.views.shell import many
@@ -273,7 +272,7 @@ class TransferPages(ModelView):
             abort(404)
         return task
 
-    def _import_form(self, form: FlaskForm) -> str:
+    def _import_form(self, form: ConsoleForm) -> str:
         page: str = self.render_template(
             "console/transfer/import.html", view=self, form=form, spec=self.import_spec(), title=self._import_title(),
             back=self.get_redirect(), formats=FORMATS, allowed=import_.allowed, needed=import_.needed,
@@ -299,7 +298,7 @@ def _is_hidden(model: type[Any], name: str) -> bool:
     return name in getattr(model, "__sealed__", ()) or (name != "key" and bool(_HIDDEN.fullmatch(name)))
 
 
-def upload_form() -> type[FlaskForm]:
+def upload_form() -> type[ConsoleForm]:
     """A file and what is to become of rows that exist."""
     members = {
         "file": FileField(
@@ -308,4 +307,4 @@ def upload_form() -> type[FlaskForm]:
         ),
         "mode": RadioField("已有的记录", choices=options(import_.MODES.items()), default="both"),
     }  # fmt: skip
-    return type("UploadForm", (FlaskForm,), members)
+    return type("UploadForm", (ConsoleForm,), members)

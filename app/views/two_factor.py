@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import flash, make_response, redirect, request, session, url_for
 from flask_appbuilder import BaseView, expose, has_access
-from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 from wtforms.validators import Length
 
@@ -17,24 +16,27 @@ from app.models import User
 from app.passwords import LONGEST
 from app.security import must_enrol, sign_in
 from app.throttle import TooManyAttempts
-from app.views.forms import attach, required
+from app.views.forms import ConsoleForm, attach, required, stripped
 from app.views.own import own_row, prove_first
 
 CODE = {"autocomplete": "one-time-code", "inputmode": "numeric", "spellcheck": "false", "maxlength": 16}
 WRONG = "密码或验证码不正确"
 
 
-class FirstCodeForm(FlaskForm):
-    code = StringField("应用中显示的 6 位验证码", render_kw=CODE, validators=[required("验证码"), Length(max=64)])
+class FirstCodeForm(ConsoleForm):
+    code = StringField(
+        "应用中显示的 6 位验证码", render_kw=CODE, validators=[required("验证码"), Length(max=64)], filters=[stripped]
+    )
 
 
-class OffForm(FlaskForm):
+class OffForm(ConsoleForm):
     password = PasswordField(
         "密码", render_kw={"autocomplete": "current-password"}, validators=[required("密码"), Length(max=LONGEST)]
     )
     code = StringField(
-        "验证码或恢复码", render_kw=CODE | {"inputmode": "text"}, validators=[required("验证码"), Length(max=64)]
-    )
+        "验证码或恢复码", render_kw=CODE | {"inputmode": "text"}, validators=[required("验证码"), Length(max=64)],
+        filters=[stripped],
+    )  # fmt: skip
 
 
 class TwoFactorView(BaseView):
@@ -77,7 +79,7 @@ class TwoFactorView(BaseView):
         """Other recovery codes instead of the old ones."""
         if (asked := prove_first()) is not None:
             return asked
-        user, form = own_row(), FlaskForm()
+        user, form = own_row(), ConsoleForm()
         if form.validate_on_submit():
             codes = twofactor.renew_codes(db.session(), user)
             db.session.commit()

@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 
 from flask import abort, current_app, flash, g, redirect, request, url_for
 from flask_appbuilder import expose, has_access
-from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
-from wtforms import BooleanField, SelectField, StringField
+from wtforms import BooleanField, SelectField, StringField, ValidationError
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import Length
 
@@ -21,7 +20,7 @@ from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ROLE_WORDS
 from app.roles import role_words
 from app.views import cells
 from app.views.base import READ, PlatformView
-from app.views.forms import attach, required, stripped
+from app.views.forms import ConsoleForm, attach, required, sound, stripped
 from app.views.history import in_the_way
 from app.views.interface import ScopedInterface, condition, parse_key
 from app.views.own import prove_first
@@ -36,17 +35,42 @@ ROLE_HELP: dict[tuple[str, ...], str] = {
 }
 
 
-def account_form(roles: tuple[str, ...], *, editing: bool) -> type[FlaskForm]:
+class LoginNameField(StringField):
+    """A new user's name. `suffix` is what is added to it: the page shows it behind what is typed."""
+
+    def __init__(self, label: str, *, suffix: str, **kwargs: Any) -> None:
+        super().__init__(label, **kwargs)
+        self.suffix = suffix
+
+
+def name_field(merchant: Merchant | None) -> LoginNameField:
+    """The user name of somebody new."""
+
+    def rule(_form: Any, field: StringField) -> None:
+        try:
+            accounts.login_name(field.data or "", merchant)
+        except Refused as refused:
+            raise ValidationError(refused.message) from None
+
+    help_text = "字母、数字和 . _ @ -"
+    if merchant is not None:
+        help_text = f"字母、数字和 . _ -；登录时填写完整的用户名，例如 zhangsan{merchant.user_suffix}"
+    return LoginNameField(
+        "用户名", validators=[required("用户名"), rule], filters=[stripped],
+        suffix=merchant.user_suffix if merchant is not None else "", description=help_text,
+    )  # fmt: skip
+
+
+def account_form(roles: tuple[str, ...], *, editing: bool, merchant: Merchant | None = None) -> type[ConsoleForm]:
     """Name, mail, role; the user name when the account is new, the switch when it is not."""
     members: dict[str, Any] = {}
     if not editing:
-        rules = [required("用户名"), Length(max=64, message="最多 64 个字符")]
-        members["username"] = StringField(
-            "用户名", validators=rules, filters=[stripped], description="字母、数字和 . _ @ -"
-        )
+        members["username"] = name_field(merchant)
     members["full_name"] = StringField("姓名", validators=[Length(max=64, message="最多 64 个字")], filters=[stripped])
     members["email"] = StringField(
-        "邮箱（选填）", validators=[Length(max=200, message="最多 200 个字符")], filters=[stripped]
+        "邮箱（选填）",
+        validators=[Length(max=200, message="最多 200 个字符"), sound(accounts.checked_mail)],
+        filters=[stripped],
     )
     choices = [SelectChoice(name, ROLE_WORDS[name]) for name in roles]
     members["roles"] = SelectField(
@@ -54,7 +78,7 @@ def account_form(roles: tuple[str, ...], *, editing: bool) -> type[FlaskForm]:
     )
     if editing:
         members["active"] = BooleanField("启用", description="停用后立即退出登录，不能再登录")
-    return type("AccountForm", (FlaskForm,), members)
+    return type("AccountForm", (ConsoleForm,), members)
 
 
 class AccountsView(PlatformView):
@@ -81,7 +105,6 @@ class AccountsView(PlatformView):
     cells = {
         "active": cells.in_use,
         "roles": lambda row: role_words(row.role_names),
-        "email": lambda row: "" if is_placeholder(row.email) else row.email,
         "must_change_password": lambda row: (
             row.must_change_password if row.password else cells.label("待本人设置", "warn")
         ),
@@ -93,7 +116,7 @@ class AccountsView(PlatformView):
         merchant = self.merchant_of_new()
         if merchant is None and (asked := prove_first()) is not None:
             return asked  # whoever makes an administrator could as well change a role
-        form = account_form(self.roles_offered, editing=False)()
+        form = account_form(self.roles_offered, editing=False, merchant=merchant)()
         if form.validate_on_submit():
             try:
                 user = accounts.create_user(
@@ -119,7 +142,7 @@ class AccountsView(PlatformView):
         held = next(iter(sorted(user.role_names)), "")
         given = {
             "full_name": user.first_name,
-            "email": "" if is_placeholder(user.email) else user.email,
+            "email": user.email,
             "roles": held,
             "active": user.active,
         }
@@ -151,7 +174,7 @@ class AccountsView(PlatformView):
             raise Refused("请在「我的账号」中修改自己的密码")
         if (asked := prove_first()) is not None:
             return asked
-        form = FlaskForm()
+        form = ConsoleForm()
         if form.validate_on_submit():
             token = accounts.reset_password(db.session(), user)
             if "keys" in request.form:
@@ -172,7 +195,7 @@ class AccountsView(PlatformView):
             raise Refused("请在「我的账号」中关闭自己的两步验证")
         if (asked := prove_first()) is not None:
             return asked
-        form = FlaskForm()
+        form = ConsoleForm()
         if form.validate_on_submit():
             accounts.reset_second_factor(db.session(), user)
             db.session.commit()
@@ -211,11 +234,6 @@ class AccountsView(PlatformView):
         if not self.may("reset") or row.id == g.user.id:
             return []
         return [("重置密码", url_for(f"{self.endpoint}.reset", pk=row.id))]
-
-
-def is_placeholder(email: str) -> bool:
-    """Whether a mail address is the one we made up: FAB wants one of every user."""
-    return email.endswith(accounts.NO_MAIL)
 
 
 def change(session: Session, user: User, form: Any) -> None:

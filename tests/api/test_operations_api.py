@@ -20,9 +20,9 @@ class Rest:
     """A client that carries a JWT."""
 
     def __init__(self, app: Flask, role: str, merchant: Merchant | None = None) -> None:
-        name = f"rest_{role}"
         with app_scope(app, PLATFORM) as session:
-            setting_up.add_user(session, name, role, merchant_key=merchant.key if merchant else "", password=PASSWORD)
+            key = merchant.key if merchant else ""
+            name, _ = setting_up.add_user(session, f"rest_{role}", role, merchant_key=key, password=PASSWORD)
         self.client: FlaskClient = app.test_client()
         answer = self.client.post(
             "/api/v1/security/login", json={"username": name, "password": PASSWORD, "provider": "db"}

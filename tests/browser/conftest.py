@@ -239,7 +239,7 @@ def enter(app: Flask, live: str, open_page: Callable[..., Page]) -> Callable[...
         name = name or f"{role}{next(seen)}"
         with app_scope(app, PLATFORM) as own:
             key = own.merge(merchant).key if merchant is not None else ""
-            setting_up.add_user(own, name, role, merchant_key=key, password=PASSWORD)
+            name, _ = setting_up.add_user(own, name, role, merchant_key=key, password=PASSWORD)
         page = open_page(**size)
         page.goto(f"{live}/login/")
         page.fill("input[name=username]", name)

@@ -35,7 +35,7 @@ def look(app: Flask) -> None:
 def told(session: Session) -> list[tuple[str, str]]:
     """(kind, user name) of everything told."""
     refresh(session)
-    rows = session.execute(sa.select(Notification.kind, User.username).where(Notification.user_id == User.id))
+    rows = session.execute(sa.select(Notification.kind, User.first_name).where(Notification.user_id == User.id))
     return sorted((kind, name) for kind, name in rows)
 
 
@@ -202,7 +202,7 @@ def test_a_mini_program_of_another_merchant_is_nobody_elses_news(
     look(app)
     refresh(session)
     rows = session.execute(
-        sa.select(User.username, MiniProgram.merchant_id)
+        sa.select(User.first_name, MiniProgram.merchant_id)
         .join(Notification, Notification.user_id == User.id)
         .join(MiniProgram, MiniProgram.id == Notification.subject_id)
         .where(User.merchant_id.is_not(None))

@@ -28,7 +28,8 @@ from tests.views.conftest import text_of, visible
 
 def user(session: Session, name: str = "asker", role: str = "operator", merchant: Merchant | None = None) -> User:
     with writing():
-        setting_up.add_user(session, name, role, merchant_key=merchant.key if merchant else "", password=PASSWORD)
+        key = merchant.key if merchant else ""
+        name, _ = setting_up.add_user(session, name, role, merchant_key=key, password=PASSWORD)
         found = session.scalars(sa.select(User).where(User.username == name)).one()
         session.commit()
         return found

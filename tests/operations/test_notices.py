@@ -50,12 +50,12 @@ def everyone(session: Session, actors: Actors) -> dict[str, int]:
             for role in ("owner", "staff", "clerk"):
                 setting_up.add_user(session, f"{name}.{role}", role, merchant_key=merchant.key, password=PASSWORD)
         session.commit()
-    return {user.username: user.id for user in session.scalars(sa.select(User))}
+    return {user.first_name: user.id for user in session.scalars(sa.select(User))}
 
 
 def names_told(session: Session, kind: str) -> set[str]:
     refresh(session)
-    rows = session.execute(sa.select(User.username, Notification.kind).where(Notification.user_id == User.id))
+    rows = session.execute(sa.select(User.first_name, Notification.kind).where(Notification.user_id == User.id))
     return {name for name, of in rows if of == kind}
 
 

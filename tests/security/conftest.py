@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from app import setup as setting_up
@@ -37,12 +37,12 @@ def bearer(client: FlaskClient, name: str) -> dict[str, str]:
 
 @pytest.fixture
 def user(app: Flask) -> Callable[..., str]:
-    """`user("bob", "operator")` makes one with the tests' password; gives the name."""
+    """`user("bob", "operator")` makes one with the tests' password; gives the name to log in with."""
 
     def make(name: str, role: str, merchant: Merchant | None = None) -> str:
         with app_scope(app, PLATFORM) as own:
-            setting_up.add_user(own, name, role, merchant_key=merchant.key if merchant else "", password=PASSWORD)
-        return name
+            key = merchant.key if merchant else ""
+            return setting_up.add_user(own, name, role, merchant_key=key, password=PASSWORD)[0]
 
     return make
 
@@ -69,8 +69,10 @@ def set_password(client: FlaskClient, token: str, password: str) -> Any:
 
 
 def found(session: Session, name: str) -> User:
+    """The user of a name; a merchant's also by the name without what is added to it."""
     session.rollback()
-    return session.scalars(select(User).where(User.username == name).execution_options(populate_existing=True)).one()
+    named = or_(User.username == name, User.username.startswith(f"{name}@", autoescape=True))
+    return session.scalars(select(User).where(named).execution_options(populate_existing=True)).one()
 
 
 def audit(session: Session, action: str) -> list[AuditEntry]:

@@ -118,4 +118,4 @@ def test_a_key_is_found_in_a_merchants_scope_by_its_own_user_only(
         names = {
             row.subject_name for row in own.scalars(select(AuditEntry).where(AuditEntry.action == "api_key_create"))
         }
-    assert names == {"owner1"}
+    assert names == {f"owner1{actors.bob.user_suffix}"}

@@ -15,7 +15,7 @@ from app.models import LoginAttempt
 from app.models.base import utcnow
 from app.throttle import PER_ADDRESS, PER_USER
 from tests.conftest import PASSWORD, Actors, csrf_token, log_in
-from tests.security.conftest import attempt, audit, found, token
+from tests.security.conftest import attempt, audit, found, post, token
 
 BAD = "用户名或密码不正确"
 
@@ -47,6 +47,19 @@ def test_form_and_api_share_the_count(app: Flask, user: Callable[..., str]) -> N
         assert token(client, name, "wrong password!").status_code == 401
     assert token(client, name).status_code == 429
     assert attempt(client, name.upper()).status_code == 429
+
+
+def test_failures_at_a_known_device_leave_a_strangers_allowance_whole(app: Flask, user: Callable[..., str]) -> None:
+    name, known = user("bob", "operator"), app.test_client()
+    log_in(known, name)
+    post(known, "/logout/", "/account/password")
+    for _ in range(PER_USER):
+        assert attempt(known, name, "wrong password!").status_code == 401
+    assert attempt(known, name).status_code == 429
+    elsewhere = app.test_client()
+    for _ in range(PER_USER):
+        assert attempt(elsewhere, name, "wrong password!").status_code == 401
+    assert attempt(elsewhere, name).status_code == 429
 
 
 def test_unknown_names_are_throttled_too(app: Flask) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.models import WebSession
+from app.models import User, WebSession
 from tests.conftest import Actors, csrf_token, log_in
 from tests.security.conftest import audit, found, post
 
@@ -150,7 +151,7 @@ def test_a_mail_address_may_be_taken_away_again(session: Session, client_for: Ca
     client = client_for("operator")
     post(client, ACCOUNT, full_name="王", email="wang@example.cn")
     assert post(client, ACCOUNT, full_name="王", email="").status_code == 302
-    assert "localhost.invalid" not in client.get(ACCOUNT).get_data(as_text=True)
+    assert found(session, "operator0").email == ""
 
 
 @pytest.mark.parametrize("email", ["x", "x@y", "a b@example.cn", "<i>@example.cn", "@example.cn", "a@b@example.cn"])
@@ -165,16 +166,14 @@ def test_what_is_no_mail_address_is_refused(
 
 
 @pytest.mark.parametrize("roles", [("operator", "auditor"), ("owner", "operator"), ("owner", "owner")])
-def test_somebody_elses_mail_address_is_refused(
+def test_whether_a_mail_address_is_somebody_elses_is_not_told(
     session: Session, actors: Actors, client_for: Callable[..., FlaskClient], roles: tuple[str, str]
 ) -> None:
-    """Within the platform by looking; between merchants, who do not see each other, by the database."""
     of = {0: actors.alice, 1: actors.bob}
-    first, second = (client_for(role, of[place] if role == "owner" else None) for place, role in enumerate(roles))
-    post(first, ACCOUNT, full_name="甲", email="same@example.cn")
-    answer = post(second, ACCOUNT, full_name="乙", email="same@example.cn")
-    assert answer.status_code == 422
-    assert "这个邮箱不能使用" in answer.get_data(as_text=True)
+    for place, role in enumerate(roles):
+        client = client_for(role, of[place] if role == "owner" else None)
+        assert post(client, ACCOUNT, full_name="甲", email="same@example.cn").status_code == 302
+    assert list(session.scalars(select(User.email))) == ["same@example.cn"] * 2
 
 
 def test_nothing_else_of_the_account_is_changed_by_the_form(

@@ -412,6 +412,6 @@ def test_operators_reset_staff_and_nobody_of_the_platform(
 
 def test_a_merchants_people_may_have_it(app: Flask, actors: Actors, client_for: Callable[..., FlaskClient]) -> None:
     secret, _ = enrol(client_for("clerk", actors.alice))
-    client = in_half(app, "clerk0")
+    client = in_half(app, f"clerk0{actors.alice.user_suffix}")
     assert give_code(client, code_of(secret, steps=1)).status_code == 302
     assert is_in(client)

@@ -234,7 +234,7 @@ def test_a_row_that_conflicts_is_left_and_the_rest_of_its_chunk_is_changed(
     session: Session, shops: list[Merchant]
 ) -> None:
     outcome = bulk.change(session, Merchant, [row.id for row in shops], {"name": "同名"})
-    assert (outcome.changed, outcome.refused["与已有数据冲突"]) == (1, 5)
+    assert (outcome.changed, outcome.refused["与已有记录重复"]) == (1, 5)
 
 
 def test_an_edit_ends_when_it_is_told_to(

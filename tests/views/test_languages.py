@@ -19,7 +19,7 @@ from tests.world import ALICE, TAGS, build, principal
 SHOWN = ("title", "placeholder", "aria-label", "alt", "label", "data-label", "data-confirm", "data-hint", "content")
 # The name of the other language stands in its own words.
 OWN_NAMES = {"中文", "简体中文", "抖舟", "抖舟 Douzhou"}
-DATA = re.compile(r"\b(?:" + "|".join(TAGS.values()) + r"|SEALCAN)[\w.@-]*|\b(?:note|deep|words)\b")
+DATA = re.compile(r"\b(?:" + "|".join(TAGS.values()) + r"|SEALCAN)[\w.@-]*|\b(?:note|deep|words)\b|@[a-z2-7-]{8}\b")
 # The field's own names, said the same way in Chinese.
 KNOWN = re.compile(
     r"(?i)\b(AppID|AppSecret|Token|EncodingAESKey|Key|ext\.json|log_?id|JSON|HTTPS?|API|IP|X\.Y\.Z|QR|ID|CSV|XLSX|"

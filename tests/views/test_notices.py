@@ -33,7 +33,7 @@ EVIL = "<img src=x onerror=alert(1)>\"'{{7*7}}"
 
 def user_id(session: Session, name: str) -> int:
     refresh(session)
-    return session.scalars(sa.select(User.id).where(User.username == name)).one()
+    return session.scalars(sa.select(User.id).where(User.first_name == name)).one()
 
 
 def say(session: Session, *people: str, title: str = "导出完成", subject: Any = None, count: int = 1) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Date, Integer, Numeric, String, Text
 
+from app import texts
 from app.errors import Refused
 from app.models.base import State
 
@@ -124,7 +125,7 @@ def _parser(kind: Any, label: str, words: Mapping[Any, str]) -> tuple[Callable[[
     if isinstance(kind, Numeric):
         return _decimal(label, kind.scale or 0, kind.precision or 10), "数字"
     if isinstance(kind, Text):
-        return _text(label, 5000), "最多 5000 个字"
+        return _text(label, 5000, lines=True), "最多 5000 个字"
     if isinstance(kind, String):
         longest = kind.length or 255
         return _text(label, longest), f"最多 {longest} 个字"
@@ -136,9 +137,9 @@ def tidy(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def _text(label: str, longest: int) -> Callable[[str], str]:
+def _text(label: str, longest: int, *, lines: bool = False) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        text = tidy(text)
+        text = texts.checked(tidy(text), label, lines=lines)
         if len(text) > longest:
             raise Refused(f"{label}最多 {longest} 个字，现在有 {len(text)} 个")
         return text

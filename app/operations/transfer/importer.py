@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from app.database import reading
+from app.database import taken as columns_taken
 from app.errors import Refused
 from app.operations.transfer.columns import Column, ImportSpec
 from app.redaction import redact
@@ -179,15 +180,22 @@ class Importer:
             with self.session.begin_nested():
                 taken = self._apply(wishes)
                 self.session.flush()
-        except (IntegrityError, DataError):
+        except (IntegrityError, DataError) as error:
             taken = Taken()
             if len(wishes) > 1:
                 for wish in wishes:
                     taken.add(self._store([wish]))
             else:
-                label = self.spec.key_column.label
-                taken.refuse(wishes[0].line, label, "与已有记录重复，或数值超出范围", wishes[0].cells)
+                taken.refuse(wishes[0].line, *self._said_of(error), wishes[0].cells)
         return taken
+
+    def _said_of(self, error: IntegrityError | DataError) -> tuple[str, str]:
+        """(column, reason) of what the database refuses."""
+        if isinstance(error, DataError):
+            return "", "数值超出可保存的范围"
+        broken = columns_taken(error, self.spec.model.__table__)  # type: ignore[attr-defined]
+        named = [column.label for column in self.spec.columns if column.attribute in broken]
+        return "、".join(named), "与已有记录重复" if broken else "与已有数据冲突"
 
     def _apply(self, wishes: Sequence[Wish]) -> Taken:
         taken, held = Taken(), Held(self.session, self.spec, wishes)

@@ -75,4 +75,4 @@ def from_cell(value: Any) -> str:
         return value.date().isoformat() if midnight else value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, date):
         return value.isoformat()
-    return restored(_AROUND.sub("", _UNPRINTABLE.sub("", str(value))))
+    return restored(_AROUND.sub("", str(value)))
