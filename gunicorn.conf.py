@@ -14,7 +14,7 @@ from config import environment  # noqa: E402  (after the path: gunicorn reads th
 _env = environment()
 bind = _env.get("BIND") or "127.0.0.1:8080"
 workers = int(_env.get("WEB_WORKERS") or "1")
-worker_class = "gthread"
+worker_class = "app.server.Worker"  # threads that do not wait for slow clients
 threads = int(_env.get("WEB_THREADS") or "16")
 timeout = 60
 graceful_timeout = 15
