@@ -20,6 +20,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     from app import (  # noqa: PLC0415  (the packages import this one: only now are they complete)
         api,
         assets,
+        bodies,
         cli,
         database,
         demo,
@@ -47,6 +48,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     secrets.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db, directory=str(Path(__file__).resolve().parent.parent / "migrations"))
+    bodies.init_app(app)  # the first to see a request
     csrf.init_app(app)
     websession.init_app(app)
     headers.init_app(app)

@@ -24,8 +24,9 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 GRACE = 10.0  # seconds for a head and for the beginning of a body
 PACE = 64 * 1024  # bytes a second from then on
 ANSWER_PACE = 16 * 1024  # and of an answer: networks of phones are slow
-ENOUGH = 64 * 1024  # bytes of a body with which a thread begins
+ENOUGH = 66 * 1024  # bytes of a body with which a thread begins: a stranger gets no more of it read
 LONGEST_HEAD = 32 * 1024
+MOST_CHUNKS = 1000  # within ENOUGH; more are sent to keep us busy
 BLOCK = 64 * 1024
 ANSWER_ROOM = 512 * 1024  # the kernel takes that much of an answer at once, so that no thread waits for its reader
 MOST_WAITING = 500  # connections that have not said all; one more, and the one that has waited longest must leave
@@ -108,7 +109,7 @@ class Visit(TConn):
         self.body_at = 0  # where its body begins, once the head is there
         self.length: int | None = None  # of the body; None: in chunks
         self.chunk_at = 0  # where the next chunk begins
-        self.decoded = 0  # bytes of the chunks before it
+        self.decoded = self.chunks = 0  # bytes and number of the chunks before it
         self.leaving = False  # the answer is given: only its end is waited for
         self.fault = 0  # the status it is refused with
 
@@ -178,7 +179,11 @@ class Visit(TConn):
             if len(self.held) < end + size + 4:
                 break
             self.decoded += size
+            self.chunks += 1
             self.chunk_at = end + size + 4
+            if self.chunks > MOST_CHUNKS:
+                self.fault = 400
+                break
         if not self.whole and len(self.held) > self.body_at + 2 * ENOUGH:
             self.fault = 400  # more chunk sizes than content
         return self.whole or bool(self.fault)
