@@ -9,6 +9,7 @@ from typing import Any
 
 import prison
 from flask import Flask, abort, current_app, request
+from sqlalchemy import String
 
 from app.headers import bad_request
 
@@ -140,16 +141,22 @@ def _check_rest_filter(item: Any) -> None:
     if not isinstance(item, dict) or not isinstance(item.get("col"), str) or not isinstance(item.get("opr"), str):
         raise bad_request("筛选条件应有 col、opr 和 value。")
     value = item.get("value")
-    if not isinstance(value, str | int | float | bool) or "\0" in str(value):
+    if not isinstance(value, str | int | float | bool) or not _can_be_kept(str(value)):
         raise bad_request("筛选的值应为文字或数字。")
     view = _view()
     if not hasattr(view, "datamodel"):
         return
     _check_rest_operator(view, item["col"], item["opr"])
-    column = view.datamodel.list_columns.get(item["col"])
-    enum = getattr(getattr(column, "type", None), "enum", None)
-    if enum is not None and value not in {str(member) for member in enum}:
+    kind = view.datamodel.list_columns[item["col"]].type
+    if getattr(kind, "enum", None) is not None and value not in {str(member) for member in kind.enum}:
         raise bad_request(f"{item['col']} 没有这个值。")
+    if isinstance(kind, String) and not isinstance(value, str):
+        raise bad_request(f"{item['col']} 是文字：请给它加上引号。")
+
+
+def _can_be_kept(text: str) -> bool:
+    """Whether a database takes a text: no NUL, and no half of a surrogate pair, which JSON can carry."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _check_rest_operator(view: Any, column: str, operator: str) -> None:

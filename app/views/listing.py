@@ -23,6 +23,7 @@ from app.views.interface import Count, ScopedFilters, filter_arguments, filters_
 from app.views.places import page_for
 from app.views.readable import given
 from app.views.saved import default_query
+from app.views.unread import Nothing, unread
 
 Links: TypeAlias = "list[tuple[str, str]]"
 Names: TypeAlias = "list[str]"
@@ -81,7 +82,7 @@ class ListPages(Conditions, InlineCells, BulkPages, ModelView):
             "count": count, "may": may, "narrowed": bool(asked), "conditions": conditions, "chips": self.chips(),
             "batch": batch, "bulk": bulk, "exports": exports, "searchable": bool(self.search_columns),
             "query": request.query_string.decode(), "asked": urlencode(asked), "clear_url": self.clear_url(),
-            "draggable": draggable,
+            "draggable": draggable, "unread": unread(self, request.args),
         }  # fmt: skip
 
     def active_filters(self, args: Any = None) -> ScopedFilters:
@@ -90,6 +91,8 @@ class ListPages(Conditions, InlineCells, BulkPages, ModelView):
         filters = self.datamodel.get_filters(self.search_columns).add_filter_list(self.base_filters)
         for item, value in asked.get_filters_values():
             filters._add_filter(item, value)
+        if any(item.whole for item in unread(self, request.args if args is None else args)):
+            filters._add_filter(Nothing(self.datamodel.get_pk_name(), self.datamodel), True)
         return filters  # type: ignore[no-any-return]
 
     def search_words(self) -> str:

@@ -10,6 +10,7 @@ from flask_appbuilder import BaseView, expose, has_access
 from flask_appbuilder.security.decorators import permission_name
 from sqlalchemy import func, or_, select
 from sqlalchemy.exc import IntegrityError
+from werkzeug.datastructures import MultiDict
 
 from app.errors import Refused
 from app.extensions import db
@@ -18,6 +19,7 @@ from app.models.audit import record
 from app.redaction import redact
 from app.security import principal
 from app.views.interface import parse_key
+from app.views.unread import unread
 
 LONGEST_NAME = 64
 LONGEST_QUERY = 4000
@@ -58,6 +60,15 @@ def kept(view: Any, query: str) -> str:
 def is_personal(query: str) -> bool:
     """Whether a condition holds what is never kept in the clear: a phone number, or the like."""
     return any(redact(value) != value for _name, value in parse_qsl(query))
+
+
+def _fault(view: Any, query: str) -> str:
+    """Why a query is not kept; empty where it is."""
+    if is_personal(query):
+        return PERSONAL
+    for about, value, _whole in unread(view, MultiDict(parse_qsl(query))):
+        return f"条件「{about}：{value}」无法识别，不能保存在视图里：请改正或去掉"
+    return ""
 
 
 def note_shared(row: SavedView, *, gone: bool = False) -> None:
@@ -115,8 +126,8 @@ class SavedViewsView(BaseView):
         row = _own(pk)
         view = view_named(row.view)
         query = kept(view, request.form.get("query", ""))
-        if is_personal(query):
-            flash(PERSONAL, "danger")
+        if why := _fault(view, query):
+            flash(why, "danger")
             return redirect(address(row))
         row.query = query
         if row.is_default:
@@ -175,8 +186,8 @@ class SavedViewsView(BaseView):
         name = name.strip()
         if not name or len(name) > LONGEST_NAME:
             raise Refused(f"请填写视图名称，最多 {LONGEST_NAME} 个字")
-        if is_personal(row.query):
-            raise Refused(PERSONAL)
+        if why := _fault(view_named(row.view), row.query):
+            raise Refused(why)
         with db.session.no_autoflush:
             mine = select(func.count(SavedView.id)).where(SavedView.user_id == row.user_id, SavedView.view == row.view)
             if db.session.scalar(mine.where(SavedView.name == name, SavedView.id != (row.id or 0))):
