@@ -98,7 +98,7 @@ def test_a_person_is_told_of_what_cannot_be_read_and_nothing_is_done_with_all_ro
 
 
 @pytest.mark.parametrize("condition", ["stuck=maybe", "_flt_0_state=%20", "state=nonsense,authorized", "q=" + "x" * 200,
-                                       "authorized_at=!x", "name=" + ",".join("!x" for _ in range(60))])  # fmt: skip
+                                       "created_at=!x", "name=" + ",".join("!x" for _ in range(60))])  # fmt: skip
 def test_no_operation_is_done_on_all_rows_of_conditions_that_are_half_understood(world: Flask, condition: str) -> None:
     asker = principal(world, "platform_admin")
     path = f"/operate/sync_app_info?all=1&view=MiniProgramView&{condition}"
