@@ -13,7 +13,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, Reque
 from app.websession import has_session
 
 STRANGERS = 64 * 1024  # bytes read before it is known who asks
-FORMS = 1024 * 1024  # of somebody who has logged in: forms and JSON
+FORMS = 256 * 1024  # of somebody who has logged in: forms and JSON; fields without end take 150 times their bytes
 UPLOADS = 16 * 1024 * 1024  # and forms with files
 PUSHES = "/douyin/callback/"  # read by the view, which knows its limit and answers every refusal alike
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})

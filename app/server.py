@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from functools import partial
-from typing import IO, Any
+from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -72,7 +72,7 @@ class Line(socket.socket):
                 continue
             rest, until = rest[sent:], until + sent / ANSWER_PACE
 
-    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         file.seek(offset)
         sent = 0
         while block := file.read(BLOCK if count is None else min(BLOCK, count - sent)):

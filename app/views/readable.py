@@ -202,7 +202,9 @@ def can_be_meant(view: Any, name: str, text: str) -> bool:
     if len(text) > LONGEST or len(parts) > MOST_VALUES or max(map(len, pieces)) > LONGEST_VALUE:
         return False
     column = _column_of(view, name)
-    return not any(part and not part.is_empty and SQL[kind](view, name, column, part).compare(false()) for part in parts)
+    return not any(
+        part and not part.is_empty and SQL[kind](view, name, column, part).compare(false()) for part in parts
+    )
 
 
 def clause(view: Any, name: str, text: str) -> ColumnElement[bool]:

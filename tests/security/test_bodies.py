@@ -30,7 +30,9 @@ def browser(served: Served) -> requests.Session:
 
 
 def head(path: str, *lines: str, method: str = "POST", kind: str = "application/json") -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {kind}", *lines, "", ""]).encode()
+    return "\r\n".join(
+        [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {kind}", *lines, "", ""]
+    ).encode()
 
 
 def chunks(body: bytes, size: int = 8192) -> bytes:
@@ -101,7 +103,9 @@ def test_a_packed_body_is_not_unpacked(served: Served) -> None:
     assert said(served, sent).startswith("HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("chunk", [b"zz\r\nabc\r\n", b"-1\r\n", b"5\r\nabcdefgh\r\n0\r\n\r\n", b"fffffffffffffffff\r\n" + b"x" * 70000])
+@pytest.mark.parametrize(
+    "chunk", [b"zz\r\nabc\r\n", b"-1\r\n", b"5\r\nabcdefgh\r\n0\r\n\r\n", b"fffffffffffffffff\r\n" + b"x" * 70000]
+)
 def test_chunks_that_cannot_be_read_are_a_fault_of_the_sender(served: Served, chunk: bytes) -> None:
     answer = said(served, head(LOGIN, "Transfer-Encoding: chunked") + chunk)
     assert answer.startswith(("HTTP/1.1 400 ", "HTTP/1.1 413 ")), answer[:80]

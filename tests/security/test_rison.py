@@ -61,5 +61,7 @@ def test_what_was_checked_is_what_is_asked(world: Flask, value: str) -> None:  #
     asked = json.dumps({"filters": [{"col": "name", "opr": "eq", "value": value}]})
     answer = asker.open("/api/v1/merchants/", query_string={"q": asked})
     assert (answer.status_code, answer.get_json()["count"]) == (200, 0)
-    found = asker.open("/api/v1/merchants/", query_string={"q": '{"filters":[{"col":"name","opr":"ct","value":"CAN"}]}'})
+    found = asker.open(
+        "/api/v1/merchants/", query_string={"q": '{"filters":[{"col":"name","opr":"ct","value":"CAN"}]}'}
+    )
     assert found.get_json()["count"] == 2
