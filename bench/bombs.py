@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tests.security.served import Served, serving
+from app.bodies import FORMS
+from tests.security.served import Served, hidden_token, serving
 
 LOGIN = "/api/v1/security/login"
 JSON, FORM, PARTS = "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
@@ -33,13 +34,13 @@ OBJECTS = b"[" + b"{}," * (16 * 2**20 // 3) + b"{}]"
 DEEP = b"[" * (16 * 2**20)
 FIELDS = b"a&" * (8 * 2**20)
 PART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+JSON_OF_OURS = OBJECTS[: FORMS - 4 - FORMS % 3] + b"{}]"
 PATIENCE = 60.0  # seconds for one answer, longer than any deadline of ours
 
 
 def head(path: str, *lines: str, kind: str = JSON, method: str = "POST") -> bytes:
-    return "\r\n".join(
-        [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {kind}", *lines, "", ""]
-    ).encode()
+    first = (f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {kind}")
+    return "\r\n".join([*first, *lines, "", ""]).encode()
 
 
 def chunked(path: str, body: bytes, *lines: str, kind: str = JSON, size: int = 65536) -> bytes:
@@ -52,12 +53,17 @@ def sized(path: str, body: bytes, *lines: str, kind: str = JSON) -> bytes:
     return head(path, f"Content-Length: {len(body)}", *lines, kind=kind) + body
 
 
+def upload(me: str, begun: bytes) -> bytes:
+    """The beginning of 16 MB."""
+    return head("/merchantview/import", me, f"Content-Length: {2**24}", kind=PARTS) + begun
+
+
 @dataclass(frozen=True)
 class Bomb:
     """`number` connections that each send the same; `slow`: and then nothing more for `slow` seconds."""
 
     words: str
-    data: Callable[[str], bytes]  # from the cookie of somebody who has logged in
+    data: Callable[[str], bytes]  # from the headers of somebody who has logged in
     number: int = 1
     slow: float = 0.0
     narrow: bool = False  # the sender takes next to nothing of the answer
@@ -71,9 +77,11 @@ BOMBS = [
     Bomb("16 MB of form parts, 8 at once", lambda _: chunked("/login/", PART * 300_000, kind=PARTS), 8),
     Bomb("16 MB to the pushes' address, 8 at once", lambda _: chunked("/douyin/callback/tt1/message", OBJECTS), 8),
     Bomb("64 KB of [{},…], 64 at once", lambda _: chunked(LOGIN, OBJECTS[:65000] + b"{}]"), 64),
-    Bomb("1 MB of JSON, logged in, 8 at once", lambda me: sized("/merchantview/add", OBJECTS[: 2**20 - 9], me), 8),
+    Bomb("256 KB of JSON, logged in, 8 at once", lambda me: sized("/merchantview/add", JSON_OF_OURS, me), 8),
+    Bomb("256 KB of form fields, logged in, 8 at once",
+         lambda me: sized("/merchantview/add", FIELDS[:FORMS], me, kind=FORM), 8),
     Bomb("1 MB of form fields, logged in, 8 at once",
-         lambda me: sized("/merchantview/add", FIELDS[: 2**20 - 9], me, kind=FORM), 8),
+         lambda me: sized("/merchantview/add", FIELDS[: 2**20], me, kind=FORM), 8),
     Bomb("16 MB of form parts, logged in, 8 at once",
          lambda me: sized("/merchantview/import", PART * 300_000, me, kind=PARTS), 8),
     Bomb("16 MB of one field, logged in, 8 at once",
@@ -83,8 +91,7 @@ BOMBS = [
     Bomb("200 slow bodies of 100 bytes", lambda _: head(LOGIN, "Content-Length: 100") + b"{", 200, 12),
     Bomb("200 slow bodies in chunks", lambda _: head(LOGIN, "Transfer-Encoding: chunked") + b"1\r\n{\r\n", 200, 12),
     Bomb("200 slow bodies of 16 MB", lambda _: head(LOGIN, f"Content-Length: {2**24}") + b"x" * 60_000, 200, 12),
-    Bomb("40 slow uploads, logged in",
-         lambda me: head("/merchantview/import", me, f"Content-Length: {2**24}", kind=PARTS) + PART + b"y" * 99_999, 40, 12),
+    Bomb("40 slow uploads, logged in", lambda me: upload(me, PART + b"y" * 99_999), 40, 12),
     Bomb("200 that say nothing", lambda _: b"", 200, 12),
     Bomb("200 that ask for an end and do not hang up",
          lambda _: head("/healthz", "Connection: close", method="GET"), 200, 6),
@@ -124,9 +131,9 @@ class Watch:
             time.sleep(0.02)
 
 
-def throw(server: Served, bomb: Bomb, cookie: str) -> Counter[str]:
+def throw(server: Served, bomb: Bomb, me: str) -> Counter[str]:
     """What the senders were told."""
-    data, told = bomb.data(f"Cookie: {cookie}"), Counter[str]()
+    data, told = bomb.data(me), Counter[str]()
 
     def one() -> None:
         address = urlsplit(server.url)
@@ -167,13 +174,14 @@ def main() -> int:
     print(f"{'bomb':48} {'MB before':>9} {'most':>6} {'after':>6}  {'healthz':>8} {'page':>8}  told")
     with serving(Path(tempfile.mkdtemp(prefix="douzhou-bombs-"))) as server:
         browser = server.log_in()
-        cookie = f"douzhou={browser.cookies['douzhou']}"
+        token = hidden_token(browser.get(f"{server.url}/merchantview/import", timeout=PATIENCE).text)
+        me = f"Cookie: douzhou={browser.cookies['douzhou']}\r\nX-CSRFToken: {token}"
         for _ in range(20):
             server.seconds(browser, "/merchantview/list/")
         for bomb in (found for found in BOMBS if chosen.only in found.words):
             before = server.resident()
             with Watch(server, browser) as watch:
-                told = throw(server, bomb, cookie)
+                told = throw(server, bomb, me)
             words = ", ".join(f"{what} × {number}" for what, number in told.most_common())
             healthz, page = watch.slowest.values()
             print(f"{bomb.words:48} {before:9.0f} {watch.most:6.0f} {server.resident():6.0f}  "

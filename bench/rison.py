@@ -19,8 +19,11 @@ from collections import Counter
 from app import rison
 
 LETTERS = "()!',:[]{}\"\\-.0123456789eEtfn abcz_~%+$@*/&=<>;#\0\n\t\x7f\u00e9\u4e2d\U0001f600\ud800"
-ATOMS = ["!t", "!f", "!n", "0", "-1", "1.5", "1e5", "1e999", "-", "9" * 30, "9" * 4400, "''", "'a'", "'!!'", "'!''", "a",
-         "name", "!(", ")", "(", "'", "!", "1.", "1e", "--1", "-.5", "{}", "[]", '{"a":1}', "\0", "\ufffe"]  # fmt: skip
+ATOMS = [
+    "!t", "!f", "!n", "0", "-1", "1.5", "1e5", "1e999", "-", "9" * 30, "9" * 4400, "''", "'a'", "'!!'", "'!''", "a",
+    "name", "!(", ")", "(", "'", "!", "1.", "1e", "--1", "-.5", "{}", "[]", '{"a":1}', "\0", "\ufffe",
+]  # fmt: skip
+FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 MEASURED = 20_000  # strings of which the memory is taken too: that is slow
 
 
@@ -79,7 +82,7 @@ def main() -> int:
         began = time.process_time()
         try:
             ends[ask(text)] += 1
-        except Exception as fault:
+        except FAULTS as fault:
             ends[f"FAULT {type(fault).__name__}"] += 1
             print(f"{type(fault).__name__}: {text[:200]!r}")
         if measured:
