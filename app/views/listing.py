@@ -87,12 +87,14 @@ class ListPages(Conditions, InlineCells, BulkPages, ModelView):
 
     def active_filters(self, args: Any = None) -> ScopedFilters:
         """The view's own conditions and those of a request's arguments, this request's when none are given."""
-        asked = filters_from(self, request.args if args is None else args)
+        args = request.args if args is None else args
         filters = self.datamodel.get_filters(self.search_columns).add_filter_list(self.base_filters)
+        if any(item.whole for item in unread(self, args)):
+            filters._add_filter(Nothing(self.datamodel.get_pk_name(), self.datamodel), True)
+            return filters  # type: ignore[no-any-return]
+        asked = filters_from(self, args)
         for item, value in asked.get_filters_values():
             filters._add_filter(item, value)
-        if any(item.whole for item in unread(self, request.args if args is None else args)):
-            filters._add_filter(Nothing(self.datamodel.get_pk_name(), self.datamodel), True)
         return filters  # type: ignore[no-any-return]
 
     def search_words(self) -> str:

@@ -41,7 +41,8 @@ def unread(view: Any, args: Any) -> list[Unread]:
     for name, value in args.items(multi=True):
         about = _fault(view, offered, name, value) if value else None
         if about is not None:
-            whole = name != "q" and not (name in view.search_columns and parts_of(value))
+            read = name == "q" or (name in view.search_columns and parts_of(value))
+            whole = not read or bool(_NEVER.search(value))
             found.append(Unread(about, _shown(value), whole))
     return found
 
