@@ -72,10 +72,11 @@ def test_no_value_of_any_condition_breaks_a_list(world: Flask, name: str) -> Non
     asker = principal(world, name)
     found = [view for view in consoles(world) if asker.open(f"{view.route_base}/list/").status_code == 200]
     assert len(found) > 1
-    for view, value in itertools.product(found, VALUES):
+    for view, (number, value) in itertools.product(found, enumerate(VALUES)):
         names = [argument for argument in conditions_of(view) if not argument.startswith("_flt_")]
         old = [argument for argument in conditions_of(view) if argument.startswith("_flt_")]
-        for path, conditions in itertools.product(("list", "counts", "panel"), (names, old)):
+        parts = ("list", "counts", "panel") if number % 4 == 0 else ("list",)
+        for path, conditions in itertools.product(parts, (names, old)):
             answer = asker.open(f"{view.route_base}/{path}/?{urlencode(dict.fromkeys(conditions, value))}")
             assert answer.status_code < 500, (answer.status, view.endpoint, path, value)
 
