@@ -206,6 +206,7 @@ class Worker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self.slots = threading.Semaphore(max(1, self.cfg.threads // 2))
         self.waiting: dict[Visit, None] = {}  # the longest first
+        self.max_keepalived = MOST_WAITING  # beside these and the waiting ones, some must be left for new ones
 
     def accept(self, listener: socket.socket) -> None:
         try:
@@ -260,7 +261,7 @@ class Worker(ThreadWorker):
     def murder_pending(self) -> None:
         """Send away who is too slow; called once a second at least."""
         now = time.monotonic()
-        for conn in [conn for conn in self.waiting if conn.until <= now]:
+        for conn in [conn for conn in self.waiting if conn.until <= now or not (self.alive or conn.taken)]:
             self._wait_no_more(conn)
             if conn.leaving or not conn.taken:
                 self._close(conn)
