@@ -13,10 +13,10 @@ from flask import Flask
 from werkzeug.datastructures import MultiDict
 
 from app.extensions import db
-from app.tenancy import PLATFORM, app_scope, set_scope
+from app.tenancy import PLATFORM, set_scope
 from app.views.base import ConsoleView
 from app.views.unread import unread
-from tests.world import build, principal
+from tests.world import principal
 
 VALUES = [
     " ", "\t", "\n", "\u3000", "a\0b", "x" * 5000, "9" * 19, "9" * 30, "-" + "9" * 5000, "١٢", "１２", "½", "1_000",
@@ -37,14 +37,6 @@ def conditions_of(view: Any) -> list[str]:
     offered = view.datamodel.get_filters(view.search_columns).get_search_filters()
     old = [f"_flt_{number}_{name}" for name in view.search_columns for number in range(len(offered.get(name, ())))]
     return [*view.search_columns, *old]
-
-
-@pytest.fixture
-def world(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
-    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
-    with app_scope(app, PLATFORM) as session:
-        build(session)
-    return app
 
 
 def odd(view: Any) -> Iterator[MultiDict[str, str]]:
