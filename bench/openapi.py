@@ -9,6 +9,7 @@ answers by status and address. Exits 1 at a 5xx.
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import re
 import sys
@@ -33,6 +34,7 @@ from tests.conftest import test_environment
 from tests.world import ALICE, Principal, build, principal, text_keys
 
 APPID = text_keys(ALICE)[1]
+ROUND = 20  # requests of one address at a time
 WHO = ("operator_token", "owner_token")
 BY_HAND = frozenset({"host", "content-length", "transfer-encoding", "authorization"})  # headers that the client makes
 
@@ -46,28 +48,26 @@ class Attack:
         self.faults: list[str] = []
         self.schema = schemathesis.openapi.from_dict(asker.open("/api/v1/_openapi").get_json())
 
-    def run(self, requests: int, *, start: int, until: float) -> int:
-        """How many were sent: an equal share to each address and method, until they or the time are used up."""
-        operations = [result.ok() for result in self.schema.get_all_operations()]
-        for number, operation in enumerate(operations):
-            self._ask(operation, requests // len(operations), start + number, until)
-        return self.answers.total()
+    def run(self, requests: int, *, start: int, until: float) -> None:
+        """A round of each address and method after another, until the requests or the time are used up."""
+        made = [
+            st.one_of(*(result.ok().as_strategy(generation_mode=mode) for mode in GenerationMode))
+            for result in self.schema.get_all_operations()
+        ]
+        for number, strategy in enumerate(itertools.cycle(made)):
+            if self.answers.total() >= requests or time.monotonic() >= until:
+                return
+            self._ask(strategy, start + number)
 
-    def _ask(self, operation: Any, requests: int, start: int, until: float) -> None:
-        modes = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
-        sent = 0
-
+    def _ask(self, strategy: Any, start: int) -> None:
         @seed(start)
         @settings(
-            max_examples=max(1, requests), deadline=None, database=None, phases=[Phase.generate],
+            max_examples=ROUND, deadline=None, database=None, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck), verbosity=Verbosity.quiet,
         )  # fmt: skip
-        @given(st.one_of(*modes))
+        @given(strategy)
         def one(case: Any) -> None:
-            nonlocal sent
-            if time.monotonic() < until:
-                sent += 1
-                self._send(case)
+            self._send(case)
 
         one()
 
