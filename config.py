@@ -188,8 +188,7 @@ class Config:
     SESSION_COOKIE_HTTPONLY = True
     SESSION_COOKIE_SAMESITE = "Lax"
     PERMANENT_SESSION_LIFETIME = timedelta(hours=12)
-    MAX_CONTENT_LENGTH = 16 * 1024 * 1024
-    MAX_FORM_MEMORY_SIZE = 2 * 1024 * 1024
+    MAX_FORM_MEMORY_SIZE = 1024 * 1024  # the fields of a form with files; all bodies: app/bodies.py
     JWT_ACCESS_TOKEN_EXPIRES = timedelta(minutes=30)
     JWT_IDENTITY_CLAIM = "sub"
     FAB_ROLES: dict[str, Any] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ os.umask(0o077)  # before any log file or socket is made
 _env = environment()
 bind = _env.get("BIND") or "127.0.0.1:8080"
 workers = int(_env.get("WEB_WORKERS") or "1")
-worker_class = "gthread"
+worker_class = "app.server.Worker"  # threads that do not wait for slow clients
 threads = int(_env.get("WEB_THREADS") or "16")
+worker_connections = 2000  # those that wait or are kept open: 500 of each at most (app/server.py)
 timeout = 60
 graceful_timeout = 15
 keepalive = 5
@@ -27,6 +29,9 @@ accesslog = None  # addresses carry authorisation codes; the proxy in front keep
 errorlog = "-"
 loglevel = "warning"
 _stoppers: list[Any] = []
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_files = 8192 if _hard == resource.RLIM_INFINITY else min(_hard, 8192)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _files), _hard))  # many systems begin with 1,024
 faulthandler.enable()  # a crash below Python leaves every thread's stack in the log
 
 

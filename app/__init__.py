@@ -28,6 +28,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
         addresses,
         api,
         assets,
+        bodies,
         cli,
         database,
         demo,
@@ -57,6 +58,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     secrets.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db, directory=str(Path(__file__).resolve().parent.parent / "migrations"))
+    bodies.init_app(app)  # the first to see a request
     csrf.init_app(app)
     websession.init_app(app)
     headers.init_app(app)

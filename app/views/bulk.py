@@ -22,6 +22,7 @@ from app.security import current_actor
 from app.views.forms import ConsoleForm, attach
 from app.views.interface import filter_arguments, parse_key
 from app.views.partial import check, partial_form
+from app.views.unread import refuse_unread
 
 AT_ONCE = 200  # more rows than these are changed in the background
 MOST_PICKED = 500  # ticked rows of one list: their numbers go into one address, which takes some 8,000 letters
@@ -180,6 +181,7 @@ class BulkPages(ModelView):
         return filters
 
     def _matching(self, asked: Any) -> Picked:
+        refuse_unread(self, asked)
         ids = self.datamodel.keys(self.active_filters(asked), most=bulk.MOST + 1)
         if not ids:
             abort(404)

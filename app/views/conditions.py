@@ -95,6 +95,8 @@ class Conditions(ModelView):
         """A condition in words: 不是 停用、过期."""
         state = self.control_state(name, text)
         op, values = state["op"], state["values"]
+        if op == ANY:
+            return "空白"
         if op == BLANK:
             return "为空"
         if op == FILLED:

@@ -30,7 +30,7 @@ REMEMBERED = 256
 LONGEST_VALUE = 100
 _KEY = re.compile(r"[0-9]{1,10}")
 GREATEST = 2**31 - 1  # what an INTEGER column holds; PostgreSQL refuses the question for more
-_ARGUMENT = re.compile(r"_flt_(\d)_(\w{1,64})")
+ARGUMENT = re.compile(r"_flt_(\d)_(\w{1,64})")
 
 
 def parse_key(text: Any) -> int | None:
@@ -443,7 +443,7 @@ def filters_from(view: Any, args: Any) -> ScopedFilters:
     filters = view.datamodel.get_filters(view.search_columns)
     offered = filters.get_search_filters()
     for name in sorted(args):
-        match = _ARGUMENT.fullmatch(name)
+        match = ARGUMENT.fullmatch(name)
         value = str(args.get(name, "")).strip()
         if match and value and int(match[1]) < len(offered.get(match[2], ())):
             filters.add_filter_index(match[2], int(match[1]), value)
@@ -462,7 +462,7 @@ def filter_arguments(view: Any, args: Any) -> list[tuple[str, str]]:
     return [
         (name, value)
         for name, value in args.items(multi=True)
-        if value and (name == "q" or name in view.flags or name in view.search_columns or _ARGUMENT.fullmatch(name))
+        if value and (name == "q" or name in view.flags or name in view.search_columns or ARGUMENT.fullmatch(name))
     ]
 
 

@@ -23,6 +23,7 @@ from app.views.interface import Count, ScopedFilters, filter_arguments, filters_
 from app.views.places import page_for
 from app.views.readable import given
 from app.views.saved import default_query
+from app.views.unread import Nothing, unread
 
 Links: TypeAlias = "list[tuple[str, str]]"
 Names: TypeAlias = "list[str]"
@@ -81,13 +82,17 @@ class ListPages(Conditions, InlineCells, BulkPages, ModelView):
             "count": count, "may": may, "narrowed": bool(asked), "conditions": conditions, "chips": self.chips(),
             "batch": batch, "bulk": bulk, "exports": exports, "searchable": bool(self.search_columns),
             "query": request.query_string.decode(), "asked": urlencode(asked), "clear_url": self.clear_url(),
-            "draggable": draggable,
+            "draggable": draggable, "unread": unread(self, request.args),
         }  # fmt: skip
 
     def active_filters(self, args: Any = None) -> ScopedFilters:
         """The view's own conditions and those of a request's arguments, this request's when none are given."""
-        asked = filters_from(self, request.args if args is None else args)
+        args = request.args if args is None else args
         filters = self.datamodel.get_filters(self.search_columns).add_filter_list(self.base_filters)
+        if any(item.whole for item in unread(self, args)):
+            filters._add_filter(Nothing(self.datamodel.get_pk_name(), self.datamodel), True)
+            return filters  # type: ignore[no-any-return]
+        asked = filters_from(self, args)
         for item, value in asked.get_filters_values():
             filters._add_filter(item, value)
         return filters  # type: ignore[no-any-return]

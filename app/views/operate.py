@@ -29,6 +29,7 @@ from app.views.forms import ConsoleForm, as_text, attach, given_params, params_f
 from app.views.interface import filter_arguments
 from app.views.own import prove_first
 from app.views.places import list_for, page_for, view_named
+from app.views.unread import refuse_unread
 from app.views.words import tone, word
 
 WAIT_SECONDS = 3.0
@@ -149,6 +150,7 @@ def target_of(op: Operation, values: Any) -> Target:
 def _matching(op: Operation, values: Any) -> Target:
     view = _list_view(op, values.get("view", ""))
     asked = asked_conditions(values)  # in a form the operation's own fields have names of their own
+    refuse_unread(view, asked)
     ids = view.datamodel.keys(view.active_filters(asked))
     if not ids:
         abort(404)

@@ -53,8 +53,12 @@ class Part:
 
 def parts_of(text: str) -> list[Part]:
     """The values between the commas, with their signs taken off."""
-    found = [_part(piece.strip()) for piece in re.split(r"(?<!\\),", text[:LONGEST])]
+    found = [_part(piece.strip()) for piece in _pieces(text[:LONGEST])]
     return [part for part in found if part is not None][:MOST_VALUES]
+
+
+def _pieces(text: str) -> list[str]:
+    return re.split(r"(?<!\\),", text)
 
 
 def _part(piece: str) -> Part | None:
@@ -187,6 +191,20 @@ def _column_of(view: Any, name: str) -> Any:
     datamodel = view.datamodel
     local = datamodel.get_relation_fk(name).key if datamodel.is_relation(name) else name
     return getattr(datamodel.obj, local)
+
+
+def can_be_meant(view: Any, name: str, text: str) -> bool:
+    """Whether every value of a condition can be read, and none is cut off."""
+    kind, pieces = kind_of(view, name), [piece.strip() for piece in _pieces(text) if piece.strip()]
+    parts = [_part(piece) for piece in pieces]
+    if kind not in SQL or not parts or None in parts:
+        return False
+    if len(text) > LONGEST or len(parts) > MOST_VALUES or max(map(len, pieces)) > LONGEST_VALUE:
+        return False
+    column = _column_of(view, name)
+    return not any(
+        part and not part.is_empty and SQL[kind](view, name, column, part).compare(false()) for part in parts
+    )
 
 
 def clause(view: Any, name: str, text: str) -> ColumnElement[bool]:

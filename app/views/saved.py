@@ -10,6 +10,7 @@ from flask_appbuilder import BaseView, expose, has_access
 from flask_appbuilder.security.decorators import permission_name
 from sqlalchemy import func, or_, select
 from sqlalchemy.exc import IntegrityError
+from werkzeug.datastructures import MultiDict
 
 from app import texts
 from app.errors import Refused
@@ -20,6 +21,7 @@ from app.redaction import redact
 from app.roles import ADMIN, OWNER
 from app.security import current_role_names, principal
 from app.views.interface import parse_key
+from app.views.unread import unread
 
 LONGEST_NAME = 64
 LONGEST_QUERY = 4000
@@ -60,6 +62,15 @@ def kept(view: Any, query: str) -> str:
 def is_personal(query: str) -> bool:
     """Whether a condition holds what is never kept in the clear: a phone number, or the like."""
     return any(redact(value) != value for _name, value in parse_qsl(query))
+
+
+def _fault(view: Any, query: str) -> str:
+    """Why a query is not kept; empty where it is."""
+    if is_personal(query):
+        return PERSONAL
+    for about, value, _whole in unread(view, MultiDict(parse_qsl(query))):
+        return f"条件「{about}：{value}」无法识别，不能保存在视图里：请改正或去掉"
+    return ""
 
 
 def note_shared(row: SavedView, *, gone: bool = False) -> None:
@@ -118,8 +129,8 @@ class SavedViewsView(BaseView):
         row = _own(pk)
         view = view_named(row.view)
         query = kept(view, request.form.get("query", ""))
-        if is_personal(query):
-            flash(PERSONAL, "danger")
+        if why := _fault(view, query):
+            flash(why, "danger")
             return redirect(address(row))
         row.query = query
         if row.is_default:
@@ -181,8 +192,8 @@ class SavedViewsView(BaseView):
         texts.checked(name, "视图名称")
         if shared and not may_share():
             raise Refused("登录商户期间不能共享视图：商户无法删除它")
-        if is_personal(row.query):
-            raise Refused(PERSONAL)
+        if why := _fault(view_named(row.view), row.query):
+            raise Refused(why)
         with db.session.no_autoflush:
             mine = select(func.count(SavedView.id)).where(SavedView.user_id == row.user_id, SavedView.view == row.view)
             if db.session.scalar(mine.where(SavedView.name == name, SavedView.id != (row.id or 0))):

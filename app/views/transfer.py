@@ -35,6 +35,7 @@ from app.views.forms import ConsoleForm, attach, options
 from app.views.interface import parse_key
 from app.views.own import prove_first
 from app.views.shell import many
+from app.views.unread import refuse_unread
 from app.views.words import word
 
 DIRECT_ROWS = 5000
@@ -141,7 +142,10 @@ class TransferPages(ModelView):
 
     def _wanted(self) -> Any:
         """The conditions of an export: the ticked rows, else the list's own."""
-        return self.among(ticked_keys(request.form)) if request.form.get("ids") else self.active_filters()
+        if request.form.get("ids"):
+            return self.among(ticked_keys(request.form))
+        refuse_unread(self, request.args)
+        return self.active_filters()
 
     def _said_filters(self) -> dict[str, str]:
         """What narrowed an export, for the audit log."""
