@@ -1,0 +1,32 @@
+"""How much of a spreadsheet is read at most, and the refusal of one that is too much: what both processes know."""
+
+from __future__ import annotations
+
+MOST_ROWS = 200_000  # that hold anything
+MOST_COLUMNS = 60
+MOST_SHEETS = 50
+MOST_ENTRIES = 2000  # of an archive
+MOST_DECLARED = 256 * 1024 * 1024  # bytes of an archive's parts, as its directory has it
+MOST_PARSED = 128 * 1024 * 1024  # bytes of XML
+MOST_SCANNED = 512 * 1024 * 1024  # bytes that are only looked through, behind the last row
+MOST_ELEMENTS = 6_000_000
+MOST_DEPTH = 24
+MOST_STRINGS = 32 * 1024 * 1024  # characters of the table of shared texts
+MOST_TEXT = 64 * 1024 * 1024  # bytes of all rows together, each time that a shared text is named
+LONGEST_CELL = 32_767
+LOOKED_AT = 20  # rows of every sheet that are shown and searched for the heads
+CPU_SECONDS = 15
+SECONDS = 40  # by the clock, for a machine that has other things to do
+MEMORY = 640 * 1024 * 1024
+
+
+class Unreadable(Exception):
+    """A file that is damaged, of another kind, or more than is read; the text is a sentence for who sent it."""
+
+
+def damaged() -> Unreadable:
+    return Unreadable("Excel 文件已损坏：请重新保存后再上传")
+
+
+def too_much() -> Unreadable:
+    return Unreadable("Excel 文件解压后过大，已拒绝：请只保留数据，或改用 CSV")
