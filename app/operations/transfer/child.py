@@ -15,8 +15,9 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from .cells import Cell
 from .delimited import Delimited
-from .limits import CPU_SECONDS, LOOKED_AT, MEMORY, MOST_ROWS, MOST_TEXT, Unreadable, too_much
+from .limits import CPU_SECONDS, LONGEST_SHOWN, LOOKED_AT, MEMORY, MOST_ROWS, MOST_TEXT, Unreadable, too_much
 from .xlsx import Workbook
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -30,7 +31,7 @@ def confine() -> None:
     ):  # fmt: skip
         with suppress(ValueError, OSError):  # a system that knows no such limit, or has a lower one
             resource.setrlimit(kind, (most, most))
-    os.nice(10)
+    os.nice(5)
 
 
 def say(value: Any) -> int:
@@ -45,12 +46,17 @@ def look(book: Workbook | Delimited) -> dict[str, Any]:
     sheets = []
     for place, (name, hidden) in enumerate(book.sheets):
         rows: list[Any] = []
-        for row in () if hidden else book.rows(place):
-            rows.append(row)
+        for number, cells in () if hidden else book.rows(place):
+            rows.append((number, [_short(cell) for cell in cells]))
             if len(rows) == LOOKED_AT:
                 break
         sheets.append({"name": name, "hidden": hidden, "rows": rows})
     return {"kind": book.kind, "sheets": sheets}
+
+
+def _short(cell: Cell) -> Cell:
+    """As much of a cell as a page shows: one long text may be named by every cell."""
+    return cell[:LONGEST_SHOWN] if isinstance(cell, str) else [cell[0], cell[1][:LONGEST_SHOWN]]
 
 
 def rows(book: Workbook | Delimited, sheet: int) -> dict[str, Any]:
@@ -59,7 +65,7 @@ def rows(book: Workbook | Delimited, sheet: int) -> dict[str, Any]:
     for row in book.rows(sheet):
         count += 1
         size += say(row)
-        if count > MOST_ROWS:
+        if count > MOST_ROWS + 1:  # and their heads
             raise Unreadable(f"超过 {MOST_ROWS} 行：请拆分后分别导入")
         if size > MOST_TEXT:
             raise Unreadable("文件里的文字太多，已拒绝：请拆分后分别导入")

@@ -24,6 +24,7 @@ from app.operations.transfer.cells import Cell
 from app.operations.transfer.limits import MOST_TEXT, SECONDS
 
 Line = tuple[int, list[Cell]]  # the row's number as a spreadsheet shows it, its cells
+PATIENCE = 10  # seconds that a file waits for another
 AT_ONCE = 2  # processes that read, of one server
 LARGEST = 10 * 1024 * 1024
 _PLACE = Path(__file__).resolve().parent.parent
@@ -110,7 +111,7 @@ def _environment() -> dict[str, str]:
 @contextmanager
 def opened(content: bytes) -> Iterator[Book]:
     """A file in the hands of a process that reads it. Refused, with what to do, when it cannot be read."""
-    if not _reading.acquire(timeout=SECONDS):
+    if not _reading.acquire(timeout=PATIENCE):
         raise Refused("正在读取其他文件：请稍后再上传", field="file")
     try:
         process = subprocess.Popen(

@@ -17,7 +17,6 @@ _RUNS = re.compile(rf"{_BLANK}(?:[\t\r\n]|'*{_BLANK}[=+\-@＝＋－＠﹢﹣﹦�
 _STARTS_WITH_CONTROL = re.compile(r"[\t\r\n]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff]")  # joiners are parts of emoji
-_AROUND = re.compile(r"^[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+$")
 _DIGITS = re.compile(r"0\d+|\d{16,}")
 
 
@@ -67,4 +66,4 @@ def from_cell(text: str) -> str:
     """A text of an uploaded file as a person sees it: nothing around it, nothing invisible, no guard of ours."""
     if text.isprintable() and text[:1] not in {"'", " "} and text[-1:] != " ":
         return text
-    return restored(_AROUND.sub("", _INVISIBLE.sub("", _UNPRINTABLE.sub("", text))))
+    return restored(_INVISIBLE.sub("", _UNPRINTABLE.sub("", text)).strip())

@@ -20,15 +20,19 @@ from . import cells
 from .cells import Cell
 from .limits import (
     LONGEST_CELL,
+    LONGEST_TAG,
     MOST_COLUMNS,
     MOST_DECLARED,
     MOST_DEPTH,
     MOST_ELEMENTS,
     MOST_ENTRIES,
+    MOST_NAMES,
     MOST_PARSED,
     MOST_SCANNED,
     MOST_SHEETS,
     MOST_STRINGS,
+    MOST_STYLES,
+    SURE_AFTER,
     Unreadable,
     damaged,
     too_much,
@@ -47,6 +51,7 @@ _OTHER_KINDS = {
     "word/document.xml": "这是 Word 文档：请上传 .xlsx 或 CSV 文件",
 }
 _TRUE = frozenset({"1", "true", "on"})
+_TEXTS = frozenset({"v", "t"})
 Attributes = dict[str, str]
 
 
@@ -65,7 +70,7 @@ class Archive:
         for name, sentence in _OTHER_KINDS.items():
             if name in self.parts:
                 raise Unreadable(sentence)
-        self.parsed = self.scanned = self.elements = 0
+        self.parsed = self.scanned = 0
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """What a part unpacks to. Unreadable for one that is missing, encrypted, or not what the directory says."""
@@ -94,19 +99,28 @@ class Archive:
         parser.StartElementHandler, parser.EndElementHandler = reader.start, reader.end
         parser.CharacterDataHandler = reader.data
         parser.StartDoctypeDeclHandler = _refuse_doctype
+        fed = 0
         try:
             for block in self.blocks(name):
+                fed += len(block)
                 self.spend(parsed=len(block))
                 parser.Parse(block, False)
-                self.elements += reader.counted()
-                if self.elements > MOST_ELEMENTS:
-                    raise Unreadable("工作表的单元格太多：请删除用不到的行和列，或拆分后分别导入")
+                if fed - parser.CurrentByteIndex > LONGEST_TAG:  # it would look through all of it with every block
+                    raise damaged()
+                self._count(name, reader, fed)
                 yield
                 if reader.over:
                     return
             parser.Parse(b"", True)
         except expat.ExpatError:
             raise damaged() from None
+
+    def _count(self, name: str, reader: Reader, fed: int) -> None:
+        """Refuse too many elements: as soon as it is clear that there will be, so that a bomb costs a second."""
+        elements = reader.elements
+        expected = elements * self.parts[name.lower()].file_size / fed if elements > SURE_AFTER else 0
+        if max(expected, elements) > MOST_ELEMENTS:
+            raise Unreadable("工作表的单元格太多：请删除用不到的行和列，或拆分后分别导入")
 
     def whole(self, name: str, reader: Reader) -> None:
         for _ in self.parse(name, reader):
@@ -128,11 +142,9 @@ class Reader:
     def local(self, name: str) -> str:
         found = self.names.get(name)
         if found is None:
+            if len(self.names) >= MOST_NAMES:
+                raise damaged()
             found = self.names[name] = name.rpartition(":")[2]
-        return found
-
-    def counted(self) -> int:
-        found, self.elements = self.elements, 0
         return found
 
     def start(self, name: str, attributes: Attributes) -> None:
@@ -195,6 +207,8 @@ class Styles(Reader):
             self.inside = True
         elif name == "xf" and self.inside:
             self.numbers.append(_whole(attributes.get("numFmtId", "0")))
+            if len(self.numbers) > MOST_STYLES:
+                raise damaged()
         elif name == "numFmt" and not self.inside:
             self.codes[_whole(attributes.get("numFmtId", "0"))] = attributes.get("formatCode", "")[:255]
 
@@ -273,7 +287,13 @@ class Rows(Texts):
         self.kind = self.style = ""
         self.formula = self.valued = False
 
-    def begin(self, name: str, attributes: Attributes) -> None:
+    def start(self, name: str, attributes: Attributes) -> None:
+        """As the others', in one piece: it runs for every cell of a file."""
+        self.elements += 1
+        self.depth += 1
+        if self.depth > MOST_DEPTH:
+            raise damaged()
+        name = self.names.get(name) or self.local(name)
         if name == "c":
             self._cell(attributes)
         elif name == "v":
@@ -311,12 +331,14 @@ class Rows(Texts):
             first, last = _whole(attributes.get("min", "0")), _whole(attributes.get("max", "0"))
             self.hidden_columns.update(range(max(first - 1, 0), min(last, MOST_COLUMNS)))
 
-    def finish(self, name: str) -> None:
-        if name in {"v", "t"}:
-            self.taking = False
-        elif name == "c":
+    def end(self, name: str) -> None:
+        self.depth -= 1
+        name = self.names[name]
+        if name == "c":
             if self.valued or self.formula:
                 self._put()
+        elif name in _TEXTS:
+            self.taking = False
         elif name == "row":
             self.empty += 1
             self._ended()
