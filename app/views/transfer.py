@@ -45,7 +45,7 @@ DIRECT_ROWS = 5000
 MOST_ROWS = 1_000_000  # of one export
 LONGEST_SAID = 1000  # of the ticked rows' numbers in the audit log
 SHOWN_ROWS = 10
-AT_ONCE_BYTES = 100_000  # a file up to this size is checked while its reader waits
+AT_ONCE_ROWS = 1000  # a file of no more rows is checked and imported while its reader waits
 _PLACES = frozenset({"page", "psize", "size", "cols", "csrf_token"})  # arguments that narrow nothing
 # What no file may hold, whatever a view declares.
 _HIDDEN = re.compile(r".*_sealed|.*_hash(es)?|row_uid|password|secret|.*token|aes_key|unique_key|.*_key")
@@ -209,11 +209,11 @@ class TransferPages(ModelView):
             total=looked.total, input_name=name, input_hash=looked.digest,
             input_key=storage.put_sealed("uploads", content),
         )  # fmt: skip
-        self._now_if_small(task, len(content))
+        self._now_if_small(task)
         return redirect(url_for(f"{self.endpoint}.import_task", pk=task.id))
 
-    def _now_if_small(self, task: Task, size: int) -> None:
-        if size <= AT_ONCE_BYTES:
+    def _now_if_small(self, task: Task) -> None:
+        if (task.total or 0) <= AT_ONCE_ROWS:
             tasks.perform(current_app._get_current_object(), task.id)  # type: ignore[attr-defined]
 
     @expose("/import/template/<kind>", methods=["GET"])
@@ -278,7 +278,7 @@ class TransferPages(ModelView):
         except Refused as refused:
             flash(refused.message, "warning")
         else:
-            self._now_if_small(task, (task.total or 0) * 100)
+            self._now_if_small(task)
         return redirect(url_for(f"{self.endpoint}.import_task", pk=pk))
 
     @expose("/import/<pk>/choose", methods=["POST"])
@@ -298,7 +298,7 @@ class TransferPages(ModelView):
         except Refused as refused:
             flash(refused.message, "warning")
         else:
-            self._now_if_small(task, (task.total or 0) * 100)
+            self._now_if_small(task)
         return redirect(url_for(f"{self.endpoint}.import_task", pk=pk))
 
     def _own_import(self, pk: str) -> Task:

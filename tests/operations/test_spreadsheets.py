@@ -91,6 +91,19 @@ def xlsx_of(*rows: Sequence[Any]) -> bytes:
     return made.getvalue()
 
 
+def book_of(sheets: dict[str, list[list[Any]]]) -> bytes:
+    """A workbook with these sheets."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        made = book.create_sheet(name)
+        for row in rows:
+            made.append(row)
+    kept = io.BytesIO()
+    book.save(kept)
+    return kept.getvalue()
+
+
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 def test_what_is_written_is_read_again(kind: str) -> None:
     made = io.BytesIO()

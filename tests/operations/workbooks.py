@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import random
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -148,27 +149,46 @@ def formats(rows: int = 1_048_576, columns: int = 1) -> bytes:
     return book(sheet("".join(pieces)), style=styles(9))
 
 
-def bombs() -> dict[str, bytes]:
-    """Files of at most a few megabytes that would cost whoever lays them out hundreds, by what they do."""
-    cells = '<row r="1">' + '<c t="s"><v>0</v></c>' * 50 + "</row>"
-    laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
-    return {
-        "248 MB of cells": values(248),
-        "100 MB of cells": values(100),
-        "50 MB of cells": values(50),
-        "cells without values": book(sheet("<row>" + "<c/>" * (10 * MEGABYTE) + "</row>")),
-        "one text of 200 MB": book(sheet('<row><c t="inlineStr"><is><t>' + "a" * (200 * MEGABYTE) + "</t></is></c></row>")),
-        "blanks of 240 MB": book(sheet(" " * (240 * MEGABYTE))),
-        "shared texts of 120 MB": book(sheet(cells), shared=texts(*["中文" * 500] * 40_000)),
-        "six million shared texts": book(sheet(cells), shared=texts(*["a"] * 6_000_000)),
-        "one long text in every cell": book(sheet(cells * 400), shared=texts(LONG), pad=60_000),
-        "deep nesting": book(sheet("<a>" * 5_000_000)),
-        "a million names": book(sheet("".join(f"<a{n:x}/>" for n in range(3_000_000)))),
-        "a million attributes": book(sheet("<row " + " ".join(f'a{n:x}=""' for n in range(2_000_000)) + "/>")),
-        "entities that multiply": book(f'<!DOCTYPE x [<!ENTITY l0 "lol">{laughs}]>' + sheet("<row><c><v>&l11;</v></c></row>").removeprefix(DECLARATION)),
-        "a hundred thousand entries": archive({f"{n:x}": "" for n in range(100_000)}),
-        "a ratio of a thousand": book(sheet("<row>" + "0" * (255 * MEGABYTE))),
-        "a directory of a gigabyte": book(sheet(""), more={f"xl/media/{n}.bin": b"\0" * (64 * MEGABYTE) for n in range(16)}),
-        "a million styles": book(sheet(cells), style=styles(*range(1, 1_500_000))),
-        "a value behind the formats": book(sheet(row(1, ["商户名称"]) + "<row/>" * 900_000 + row(1_048_576, ["远"]))),
-    }  # fmt: skip
+def _cells(inner: str = '<c t="s"><v>0</v></c>') -> str:
+    return f"<row>{inner * 50}</row>"
+
+
+def _laughs() -> bytes:
+    entities = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
+    text = sheet("<row><c><v>&l11;</v></c></row>").removeprefix(DECLARATION)
+    return book(f'<!DOCTYPE x [<!ENTITY l0 "lol">{entities}]>{text}')
+
+
+def _long() -> bytes:
+    return book(sheet('<row><c t="inlineStr"><is><t>' + "a" * (200 * MEGABYTE) + "</t></is></c></row>"))
+
+
+# Files of at most a few megabytes that would cost whoever lays them out hundreds, by what they do.
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "248 MB of cells": lambda: values(248),
+    "100 MB of cells": lambda: values(100),
+    "50 MB of cells": lambda: values(50),
+    "one text of 200 MB": _long,
+    "blanks of 240 MB": lambda: book(sheet(" " * (240 * MEGABYTE))),
+    "shared texts of 120 MB": lambda: book(sheet(_cells()), shared=texts(*["中文" * 500] * 40_000)),
+    "six million shared texts": lambda: book(sheet(_cells()), shared=texts(*["a"] * 6_000_000)),
+    "one long text in every cell": lambda: book(sheet(_cells() * 400), shared=texts(LONG), pad=60_000),
+    "deep nesting": lambda: book(sheet("<a>" * 5_000_000)),
+    "a million names": lambda: book(sheet("".join(f"<a{n:x}/>" for n in range(1_000_000)))),
+    "a million attributes": lambda: book(sheet("<row " + " ".join(f'a{n:x}=""' for n in range(1_000_000)) + "/>")),
+    "entities that multiply": _laughs,
+    "a hundred thousand entries": lambda: archive({f"{n:x}": "" for n in range(100_000)}),
+    "a ratio of a thousand": lambda: book(sheet("<row>" + "0" * (255 * MEGABYTE))),
+    "a directory of a gigabyte": lambda: book(
+        sheet(""), more={f"xl/media/{n}.bin": b"\0" * (64 * MEGABYTE) for n in range(16)}
+    ),
+    "a million styles": lambda: book(sheet(_cells()), style=styles(*range(1, 1_000_000))),
+    "a value behind the formats": lambda: book(
+        sheet(row(1, ["商户名称"]) + "<row/>" * 900_000 + row(1_048_576, ["远"]))
+    ),
+}
+
+
+@cache
+def bomb(name: str) -> bytes:
+    return BOMBS[name]()

@@ -34,11 +34,15 @@ class Delimited:
         reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter)
         try:
             for number, cells in enumerate(reader, first):
+                while cells and not cells[-1]:
+                    cells.pop()
+                if len(cells) > MOST_COLUMNS * 10:
+                    raise _too_wide()
                 row = [text(from_cell(cell), delimited=True) for cell in cells]
                 while row and not row[-1]:
                     row.pop()
                 if len(row) > MOST_COLUMNS:
-                    raise Unreadable(f"超过 {MOST_COLUMNS} 列：请使用模板")
+                    raise _too_wide()
                 if any(len(cell) > LONGEST_CELL for cell in row):
                     raise Unreadable(f"第 {number} 行有超过 {LONGEST_CELL} 个字的单元格：请检查引号和换行")
                 if row:
@@ -56,6 +60,10 @@ class Delimited:
             return rest, named[1], 2
         sample = _QUOTED.sub("", "\n".join(self.text.split("\n", _SAMPLED)[:_SAMPLED]))
         return self.text, max(",\t;|", key=sample.count), 1
+
+
+def _too_wide() -> Unreadable:
+    return Unreadable(f"超过 {MOST_COLUMNS} 列：请使用模板")
 
 
 def decoded(content: bytes) -> str:

@@ -59,7 +59,11 @@ def look(spec: ImportSpec, name: str, content: bytes, sheet: int | None = None) 
     with opened(content) as book:
         if sheet is not None and not (0 <= sheet < len(book.sheets) and book.sheets[sheet].rows):
             raise Refused("请选择有内容的工作表", field="sheet")
-        kept = pack(book, found_in(spec, book.sheets) if sheet is None else sheet)
+        place = found_in(spec, book.sheets) if sheet is None else sheet
+        if not book.sheets[place].rows:
+            names = "、".join(one.name for one in book.sheets if one.hidden)
+            raise Refused("文件里没有数据" + (f"（隐藏的工作表不导入：{names}）" if names else ""), field="file")
+        kept = pack(book, place)
     table = Table(kept)
     head = head_row(spec, table.first)
     return Looked(kept, table.kind, head, rows_below(table, head), hashlib.sha256(content).hexdigest())

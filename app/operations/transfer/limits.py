@@ -10,6 +10,7 @@ MOST_DECLARED = 256 * 1024 * 1024  # bytes of an archive's parts, as its directo
 MOST_PARSED = 128 * 1024 * 1024  # bytes of XML
 MOST_SCANNED = 512 * 1024 * 1024  # bytes that are only looked through, behind the last row
 MOST_ELEMENTS = 7_000_000  # of one part
+MOST_CELLS = 2_500_000  # of a sheet, that hold anything
 SURE_AFTER = 500_000  # elements, from which a part's whole number is reckoned by its length
 MOST_STYLES = 65_536
 LONGEST_TAG = 1024 * 1024  # bytes of XML that the parser may have to hold at once

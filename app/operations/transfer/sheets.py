@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from app.errors import Refused
 from app.operations.transfer.cells import Cell
 from app.operations.transfer.limits import MOST_TEXT, SECONDS
 
+log = structlog.get_logger(__name__)
 Line = tuple[int, list[Cell]]  # the row's number as a spreadsheet shows it, its cells
 PATIENCE = 10  # seconds that a file waits for another
 AT_ONCE = 2  # processes that read, of one server
@@ -122,6 +124,10 @@ def opened(content: bytes) -> Iterator[Book]:
         ending.start()
         try:
             yield Book(process, content)
+        except Refused:
+            if process.poll():  # a limit, the deadline, or a fault of ours
+                log.warning("sheet_reader_died", code=process.returncode, size=len(content))
+            raise
         finally:
             ending.cancel()
             process.kill()

@@ -21,6 +21,7 @@ from .cells import Cell
 from .limits import (
     LONGEST_CELL,
     LONGEST_TAG,
+    MOST_CELLS,
     MOST_COLUMNS,
     MOST_DECLARED,
     MOST_DEPTH,
@@ -117,9 +118,8 @@ class Archive:
 
     def _count(self, name: str, reader: Reader, fed: int) -> None:
         """Refuse too many elements: as soon as it is clear that there will be, so that a bomb costs a second."""
-        elements = reader.elements
-        expected = elements * self.parts[name.lower()].file_size / fed if elements > SURE_AFTER else 0
-        if max(expected, elements) > MOST_ELEMENTS:
+        growth = self.parts[name.lower()].file_size / fed if reader.elements > SURE_AFTER else 1
+        if reader.elements * growth > MOST_ELEMENTS or reader.cells * growth > MOST_CELLS:
             raise Unreadable("工作表的单元格太多：请删除用不到的行和列，或拆分后分别导入")
 
     def whole(self, name: str, reader: Reader) -> None:
@@ -136,7 +136,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
-        self.elements = self.depth = 0
+        self.elements = self.depth = self.cells = 0
         self.over = False
 
     def local(self, name: str) -> str:
@@ -200,20 +200,21 @@ class Styles(Reader):
         super().__init__()
         self.codes: dict[int, str] = {}
         self.numbers: list[int] = []
-        self.inside = False
+        self.section = ""
 
     def begin(self, name: str, attributes: Attributes) -> None:
-        if name == "cellXfs":
-            self.inside = True
-        elif name == "xf" and self.inside:
+        if name in {"cellXfs", "numFmts"}:
+            self.section = name
+        elif name == "xf" and self.section == "cellXfs":
             self.numbers.append(_whole(attributes.get("numFmtId", "0")))
             if len(self.numbers) > MOST_STYLES:
                 raise damaged()
-        elif name == "numFmt" and not self.inside:
+        elif name == "numFmt" and self.section == "numFmts":
             self.codes[_whole(attributes.get("numFmtId", "0"))] = attributes.get("formatCode", "")[:255]
 
     def finish(self, name: str) -> None:
-        self.inside = self.inside and name != "cellXfs"
+        if name == self.section:
+            self.section = ""
 
     def kinds(self) -> list[str]:
         return [cells.kind_of_format(number, self.codes) for number in self.numbers]
@@ -352,6 +353,7 @@ class Rows(Texts):
         if not cell:
             return
         self.empty = 0
+        self.cells += 1
         if self.place >= MOST_COLUMNS:
             raise Unreadable(f"工作表超过 {MOST_COLUMNS} 列：请删除数据以外的单元格")
         if self.place in self.hidden_columns:
