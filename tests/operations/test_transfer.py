@@ -17,7 +17,7 @@ from app.database import writing
 from app.errors import Refused
 from app.models import AuditEntry, Industry, Merchant, MerchantState, SubjectType, Task, TaskKind, TaskState
 from app.operations.merchants import keep_phone
-from app.operations.transfer import export, import_
+from app.operations.transfer import export, import_, sheets
 from app.operations.transfer.heads import matched, unread
 from app.operations.transfer.importer import Importer
 from app.operations.transfer.queue import Cancelled, Hold, claim
@@ -338,6 +338,60 @@ def test_a_cancelled_import_keeps_its_chunks_and_ends(app: Flask, session: Sessi
     with pytest.raises(Cancelled):
         work(app, task.id, cancel_at=500)
     assert count_of(app) == 500
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_no_transaction_is_open_while_a_file_is_read_or_written(
+    app: Flask, session: Session, trade: Industry, monkeypatch: pytest.MonkeyPatch, dry: bool
+) -> None:
+    """Neither the kept rows nor the file of refused ones: whoever logs in meanwhile would wait for it, and not long."""
+    rows = [[f"商户{number}", "餐饮" if number % 300 else "无"] for number in range(1200)]
+    task = begin(session, csv_of(["商户名称", "行业"], *rows), dry=dry)
+    seen: list[bool] = []
+
+    def watched(place: Any, name: str) -> None:
+        plain = getattr(place, name)
+
+        def call(*given: Any) -> Any:
+            seen.append(held[0].session.in_transaction())
+            return plain(*given)
+
+        monkeypatch.setattr(place, name, call)
+
+    held: list[Hold] = []
+    made = Hold.__init__
+
+    def noted(self: Hold, *given: Any) -> None:
+        made(self, *given)
+        held.append(self)
+
+    monkeypatch.setattr(Hold, "__init__", noted)
+    for name in ("keep", "read_sealed", "delete"):
+        watched(storage, name)
+    watched(sheets, "_rows_in")
+    message, _more = work(app, task.id)
+    assert message.endswith(f"{'有错误' if dry else '失败'} 4 行")
+    assert len(seen) >= 10 and not any(seen)
+
+
+def test_what_a_chunk_refused_is_filed_after_its_commit_and_again_after_a_death(
+    app: Flask, session: Session, trade: Industry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [[f"商户{number}", "餐饮" if number != 3 else "无"] for number in range(600)]
+    task = begin(session, csv_of(["商户名称", "行业"], *rows))
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(storage, "keep", _killed)  # between the commit and the file
+        work(app, task.id)
+    assert count_of(app) == 499
+    lose_lease(app, task.id)
+    message, more = work(app, task.id)
+    assert message == "新增 599，更新 0，无变化 0，跳过 0，失败 1 行"
+    with app.app_context():
+        assert rows_of(storage.read_sealed(more["output_key"]))[1][:2] == ["商户3", "无"]
+
+
+def _killed(*_given: Any) -> None:
+    raise Killed
 
 
 # Rows known again.

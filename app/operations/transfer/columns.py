@@ -53,6 +53,7 @@ class Column:
     values: tuple[str, ...] = ()
     words: Mapping[Any, str] = field(default_factory=dict)
     rule: str = ""
+    text: bool = True
     related: tuple[type[Any], str] | None = None
     apply: Callable[[Any, Any], bool] | None = None
     show: Callable[[Any], Any] | None = None
@@ -67,7 +68,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether it holds a text, in which digits are no number: a name, a phone number, an identifier."""
-        return not self.values and self.related is None and (not self.rule or self.rule.startswith("最多"))
+        return self.text and self.related is None
 
     def shown(self, row: Any) -> str:
         """The row's value as a preview says it."""
@@ -107,9 +108,11 @@ def of_model(model: type[Any], name: str, label: str, words: Mapping[Any, str] |
     needed = not column.nullable and column.default is None
     parse, rule = _parser(column.type, label, words or {})
     values = tuple((words or {}).get(item, str(item)) for item in getattr(column.type, "enum", None) or ())
+    text = isinstance(column.type, String) and not values
     return Column(
-        name, label, parse, required=more.pop("required", needed), values=values, words=words or {}, rule=rule, **more
-    )
+        name, label, parse, required=more.pop("required", needed), values=values, words=words or {}, rule=rule, text=text,
+        **more,
+    )  # fmt: skip
 
 
 def by_name(name: str, label: str, model: type[Any], column: str, **more: Any) -> Column:

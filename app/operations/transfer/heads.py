@@ -29,26 +29,26 @@ def _names(spec: ImportSpec) -> dict[str, str]:
 
 def found_in(spec: ImportSpec, sheets: Sequence[Sheet]) -> int:
     """The sheet that most likely holds the table: the one with the best heads, which count half without data below;
-    else the first that holds anything."""
-    return max(range(len(sheets)), key=lambda place: (_worth(spec, sheets[place]), -place))
+    where none has heads that we know, the one that begins with the most cells."""
+    return max(range(len(sheets)), key=lambda place: (*_worth(spec, sheets[place]), -place))
 
 
-def _worth(spec: ImportSpec, sheet: Sheet) -> float:
+def _worth(spec: ImportSpec, sheet: Sheet) -> tuple[float, int]:
     if sheet.hidden or not sheet.rows:
-        return -1
+        return -1, 0
     best = max(_score(spec, line) for line in sheet.rows)
-    return best / (1 if len(sheet.rows) > 1 else 2)
+    return best / (1 if len(sheet.rows) > 1 else 2), sum(1 for _, cells in sheet.rows for cell in cells if cell)
 
 
 def head_row(spec: ImportSpec, rows: Sequence[Line]) -> int:
-    """The number of the row that holds the heads: the one with the most that we know; else the first that is no title,
-    which stands alone in its row. 0 where there are no rows."""
+    """The number of the row that holds the heads: the one with the most that we know; else the first with a row below
+    that is no title, which stands alone in its row. 0 where there are no rows."""
     if not rows:
         return 0
     best = max(rows, key=lambda line: (_score(spec, line), -line[0]))
     if _score(spec, best):
         return best[0]
-    return next((number for number, cells in rows if sum(1 for cell in cells if cell) > 1), rows[0][0])
+    return next((number for number, cells in rows[:-1] if sum(1 for cell in cells if cell) > 1), rows[0][0])
 
 
 def _score(spec: ImportSpec, line: Line) -> int:

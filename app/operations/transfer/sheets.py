@@ -190,7 +190,11 @@ class Table:
         while packed and not stream.eof:
             *whole, tail = (tail + stream.decompress(packed, BLOCK)).split(b"\n")
             packed = stream.unconsumed_tail
-            yield from map(_rows.decode, whole)
+            yield from _rows_in(whole)
+
+
+def _rows_in(lines: list[bytes]) -> list[Line]:
+    return [_rows.decode(line) for line in lines]
 
 
 def _sheet(found: dict[str, Any]) -> Sheet:
