@@ -108,10 +108,9 @@ def of_model(model: type[Any], name: str, label: str, words: Mapping[Any, str] |
     needed = not column.nullable and column.default is None
     parse, rule = _parser(column.type, label, words or {})
     values = tuple((words or {}).get(item, str(item)) for item in getattr(column.type, "enum", None) or ())
-    text = isinstance(column.type, String) and not values
     return Column(
-        name, label, parse, required=more.pop("required", needed), values=values, words=words or {}, rule=rule, text=text,
-        **more,
+        name, label, parse, required=more.pop("required", needed), values=values, words=words or {}, rule=rule,
+        text=isinstance(column.type, String) and not values, **more,
     )  # fmt: skip
 
 
