@@ -15,9 +15,10 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from app import storage
+from app.extensions import db
 from app.jobs import tasks
 from app.models import AuditEntry, Merchant, Task, TaskState
-from app.operations.transfer import sheets
+from app.operations.transfer import import_, queue, sheets
 from app.views import transfer
 from tests.conftest import Actors, csrf_token, refresh
 from tests.operations.test_spreadsheets import bomb, book_of, csv_of, rows_of, xlsx_of
@@ -339,3 +340,38 @@ def test_all_errors_of_a_row_are_said_at_once(operator: FlaskClient, actors: Act
         "新增时请填写行业；佣金比例应在 0 到 100 之间"
     ) in page
     assert "行业、佣金比例（%） 行业「没有」不存在：请先新建，或改为已有的名称；佣金比例应在 0 到 100 之间" in page
+
+
+def test_no_transaction_is_open_while_somebody_waits_for_the_reader(
+    operator: FlaskClient, actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def noted(content: bytes) -> Any:
+        seen.append(db.session().in_transaction())
+        return sheets.opened(content)
+
+    monkeypatch.setattr(import_, "opened", noted)
+    address = checked(operator, book_of(OTHER), name="门店.xlsx")
+    assert "在工作表「说明」" in choose(operator, address, sheet=0, head=2)
+    assert seen == [False, False]
+
+
+def test_an_upload_for_which_there_is_no_room_leaves_no_file(
+    app: Flask, operator: FlaskClient, actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[str] = []
+    keep = storage.keep
+
+    def noted(key: str, text: str) -> None:
+        kept.append(key)
+        keep(key, text)
+
+    monkeypatch.setattr(storage, "keep", noted)
+    monkeypatch.setattr(queue, "MOST_A_DAY", 0)
+    assert upload(operator, GOOD).status_code >= 400
+    with app.app_context():
+        for key in kept:
+            with pytest.raises(FileNotFoundError):
+                storage.read(key)
+    assert len(kept) == 2

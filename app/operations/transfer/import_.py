@@ -148,6 +148,7 @@ def choose(session: Session, task: Task, *, sheet: int, head: int, said: dict[st
         raise Refused(_BEGUN)
     spec, table = SPECS[task.params["spec"]], table_of(task)
     changed: dict[str, Any] = {"head": head, "map": said}
+    name, content, before = task.input_name, task.input_key, task.params["kept"]
     let_go(session)
     if sheet == table.sheet:
         heads = heads_at(table.first, head)
@@ -155,9 +156,13 @@ def choose(session: Session, task: Task, *, sheet: int, head: int, said: dict[st
             chosen(spec, heads, said)
         _again(session, task, changed, total=rows_below(table, head))
         return
-    looked = look(spec, task.input_name, storage.read_sealed(task.input_key), sheet)
-    before, kept = task.params["kept"], storage.put_sealed("tables", looked.kept)
-    _again(session, task, {"kept": kept, "head": looked.head, "map": None}, total=looked.total)
+    looked = look(spec, name, storage.read_sealed(content), sheet)
+    kept = storage.put_sealed("tables", looked.kept)
+    try:
+        _again(session, task, {"kept": kept, "head": looked.head, "map": None}, total=looked.total)
+    except Refused:
+        storage.delete(kept)
+        raise
     storage.delete(before)
 
 
