@@ -261,7 +261,7 @@ def test_a_table_under_other_heads_is_found_by_its_reader(
     expect(notice).to_contain_text("在工作表「说明」第 1 行")
     page.select_option("select[name=sheet]", label="二月")
     page.click("button:has-text('重新读取')")
-    expect(page.locator(".transfer-warning")).to_contain_text("店铺、类别、负责人")
+    expect(notice).to_contain_text("在工作表「二月」第 2 行")
     for place, label in enumerate(["商户名称", "行业", "联系人"]):
         page.select_option(f"select[name=map_{place}]", label=label)
     page.click("button:has-text('按所选的列重新校验')")
