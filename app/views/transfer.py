@@ -324,7 +324,10 @@ class TransferPages(ModelView):
         with reading():
             offered = {column.name: templates.options(db.session(), column) for column in spec.columns}
             found = templates.examples(db.session(), spec, offered)
-        return {column.name: (found[0] if found else {}).get(column.name) or column.example for column in spec.columns}
+        own = found[0] if found else {}
+        return {
+            column.name: own.get(column.name) or ("" if column.related else column.example) for column in spec.columns
+        }
 
     def _import_state(self, task: Task) -> dict[str, Any]:
         dry = bool(task.params.get("dry"))

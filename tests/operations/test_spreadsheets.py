@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from app import storage
 from app.errors import Refused
-from app.operations.transfer import files, limits, sheets, values
+from app.operations.transfer import cells, files, limits, sheets, values
 from app.operations.transfer.cells import shown
 
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
@@ -225,6 +225,31 @@ def test_rows_and_columns_have_a_limit() -> None:
     with pytest.raises(Refused, match="列"):
         rows_of(csv_of(["x"] * 61))
     assert rows_of(csv_of(["x"] * 60 + [""] * 40)) == [["x"] * 60]
+
+
+# What a person sees in a cell.
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "seen"),
+    [
+        ("0.05", 9, "5%"), ("0.0512", 9, "5.12%"), ("7.0000000000000007E-2", 10, "7%"), ("-0.5", "0.0%;[Red]-0.0%", "-50%"),
+        ("5", '0"%"', "5"), ("5", "0\\%", "5"), ("5", "[Red]0.00", "5"), ("5.50", "0.00_ ", "5.5"), ("1E-3", 0, "0.001"),
+        ("0.30000000000000004", 0, "0.3"), ("13800138000", 0, "13800138000"), ("1.3800138E10", 0, "13800138000"),
+        ("46392", 14, "2027-01-05"), ("46392.5", 22, "2027-01-05 12:00:00"), ("0.5", 20, "12:00:00"), ("59", 14, "1900-02-28"),
+        ("46392", 'yyyy"年"m"月"d"日";@', "2027-01-05"), ("46392", "[$-804]yyyy/m/d", "2027-01-05"), ("46392", 31, "2027-01-05"),
+        ("46392", "G/通用格式", "46392"), ("46392", "@", "46392"), ("-1", 14, "-1"), ("12", "000000", "000012"),
+        ("999999999999999", 0, "999999999999999"), ("1e15", 0, ["lost_digits", "1e15"]), ("nan", 0, "nan"), ("12a", 0, "12a"),
+    ],
+)  # fmt: skip
+def test_a_number_is_what_its_format_shows(raw: str, code: str | int, seen: Any) -> None:
+    kind = cells.kind_of_format(code, {}) if isinstance(code, int) else cells.kind_of_format(164, {164: code})
+    assert cells.number(raw, kind, from_1904=False) == seen
+
+
+@pytest.mark.parametrize(("place", "name"), [(0, "A"), (25, "Z"), (26, "AA"), (59, "BH"), (16383, "XFD")])
+def test_a_column_has_its_name(place: int, name: str) -> None:
+    assert cells.letters(place) == name and cells.place_of(name) == place
 
 
 # Storage.

@@ -30,10 +30,10 @@ class Delimited:
 
     def rows(self, _sheet: int) -> Iterator[tuple[int, list[Cell]]]:
         """Every row that holds anything, with its number as a spreadsheet shows it."""
-        body, delimiter, first = self._delimiter()
+        body, delimiter = self._delimiter()
         reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter)
         try:
-            for number, cells in enumerate(reader, first):
+            for number, cells in enumerate(reader, 1):
                 while cells and not cells[-1]:
                     cells.pop()
                 if len(cells) > MOST_COLUMNS * 10:
@@ -53,13 +53,13 @@ class Delimited:
     def told(self) -> dict[str, object]:
         return {}
 
-    def _delimiter(self) -> tuple[str, str, int]:
-        """What follows a `sep=` line, the delimiter, and the number of the first row."""
+    def _delimiter(self) -> tuple[str, str]:
+        """What follows a `sep=` line, which a spreadsheet does not show, and the delimiter."""
         first, _, rest = self.text.partition("\n")
         if named := _NAMED.fullmatch(first.strip("\r")):
-            return rest, named[1], 2
+            return rest, named[1]
         sample = _QUOTED.sub("", "\n".join(self.text.split("\n", _SAMPLED)[:_SAMPLED]))
-        return self.text, max(",\t;|", key=sample.count), 1
+        return self.text, max(",\t;|", key=sample.count)
 
 
 def _too_wide() -> Unreadable:

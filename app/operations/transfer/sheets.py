@@ -12,10 +12,10 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import msgspec
 import structlog
@@ -51,7 +51,7 @@ class Book:
     """An uploaded file while it is read: its sheets, and the rows of one of them, once."""
 
     def __init__(self, process: subprocess.Popen[bytes], content: bytes) -> None:
-        self._process = process
+        self._input, self._output = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
         self._send(b"%d\n" % len(content) + content)
         found = self._line()
         if not isinstance(found, dict):
@@ -76,15 +76,13 @@ class Book:
 
     def _send(self, data: bytes) -> None:
         try:
-            assert self._process.stdin is not None  # noqa: S101  (a pipe was asked for)
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+            self._input.write(data)
+            self._input.flush()
         except OSError:  # it died of what it had so far
             raise _gave_up() from None
 
     def _raw(self) -> bytes:
-        assert self._process.stdout is not None  # noqa: S101
-        raw = self._process.stdout.readline(MOST_TEXT)
+        raw = self._output.readline(MOST_TEXT)
         if raw[-1:] != b"\n":
             raise _gave_up()
         return raw
@@ -131,12 +129,8 @@ def opened(content: bytes) -> Iterator[Book]:
         finally:
             ending.cancel()
             process.kill()
-            for stream in (process.stdin, process.stdout):
-                try:
-                    stream.close()  # type: ignore[union-attr]
-                except OSError:  # what it never read
-                    continue
-            process.wait()
+            with suppress(OSError):  # what it never read
+                process.communicate()
     finally:
         _reading.release()
 
