@@ -29,7 +29,7 @@ from app.operations.transfer import template as templates
 from app.operations.transfer.cells import letters, shown
 from app.operations.transfer.columns import ImportSpec
 from app.operations.transfer.files import FORMATS, TYPES
-from app.operations.transfer.heads import heads_at, unread
+from app.operations.transfer.heads import heads_at, known_in, unread
 from app.operations.transfer.queue import UNFINISHED, new_task
 from app.operations.transfer.sheets import LARGEST, Table
 from app.operations.transfer.specs import SPECS
@@ -245,12 +245,13 @@ class TransferPages(ModelView):
         try:
             heads, places = import_.heads_of(spec, task, table)
         except Refused as refused:
-            problem = refused.message
+            problem, places = refused.message, known_in(spec, heads)
         exported = exports.SPECS.get(self.endpoint)
         left, unknown = unread(heads, places, [column.label for column in exported.columns] if exported else [])
         lines = [(number, [redact(shown(cell)) for cell in cells]) for number, cells in table.first if number > head]
         return {
-            "heads": heads, "lines": lines[:SHOWN_ROWS], "names": {place: name for name, place in places.items()},
+            "heads": [redact(text) for text in heads], "lines": lines[:SHOWN_ROWS],
+            "names": {place: name for name, place in places.items()},
             "left": [name for name in left if name != import_.REASON], "columns": spec.columns, "letters": letters,
             "unknown": [name for name in unknown if name != import_.REASON], "hidden": import_.left_out(table),
             "sheets": [(n, sheet.name) for n, sheet in enumerate(table.sheets) if sheet.rows], "sheet": table.sheet,

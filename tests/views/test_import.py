@@ -270,6 +270,17 @@ def test_the_sheet_with_our_heads_is_found_and_no_title_is_taken_for_them(
     assert "1 将新增" in page and "第 3 行：行业、商户名称" in page
 
 
+def test_what_is_known_need_not_be_chosen_and_no_number_is_shown(
+    session: Session, operator: FlaskClient, actors: Actors
+) -> None:
+    content = csv_of(["店铺", "13800138009", "电话"], ["云溪花坊", "x", "13800138001"])
+    address = checked(operator, content)
+    page = text_of(operator, address)
+    assert re.findall(r'<option value="(\w+)" selected', page) == ["1", "phone"]  # the row of heads, the known column
+    refresh(session)
+    assert "13800138009" not in page and "138****8009" in session.scalars(sa.select(Task)).one().message
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

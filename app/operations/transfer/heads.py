@@ -10,6 +10,7 @@ from app.errors import Refused
 from app.operations.transfer.cells import shown
 from app.operations.transfer.columns import ImportSpec
 from app.operations.transfer.sheets import Line, Sheet
+from app.redaction import redact
 
 SAID = 12  # heads of a file that a sentence names
 NOT_IMPORTED = ""  # what a person chooses for a column that stays out
@@ -67,20 +68,25 @@ def heads_at(rows: Sequence[Line], number: int) -> list[str]:
     return heads
 
 
-def matched(spec: ImportSpec, heads: Sequence[str], where: str = "") -> dict[str, int]:
-    """Which place each of the import's columns has in a file. Refused for a head that stands twice, or no key."""
+def known_in(spec: ImportSpec, heads: Sequence[str]) -> dict[str, int]:
+    """The first place of each of the import's columns whose head a file has: what a person need not choose."""
     names = _names(spec)
     found: dict[str, int] = {}
     for place, head in enumerate(heads):
-        name = names.get(bare(head))
-        if name is None:
-            continue
-        if name in found:
-            raise Refused(f"表头「{head}」重复：请只保留一列", field="file")
-        found[name] = place
+        if name := names.get(bare(head)):
+            found.setdefault(name, place)
+    return found
+
+
+def matched(spec: ImportSpec, heads: Sequence[str], where: str = "") -> dict[str, int]:
+    """The same, of a file whose heads are clear. Refused for a head that stands twice, or no key."""
+    found, names = known_in(spec, heads), _names(spec)
+    twice = [head for place, head in enumerate(heads) if found.get(names.get(bare(head), ""), place) != place]
+    if twice:
+        raise Refused(f"表头「{twice[0]}」重复：请只保留一列", field="file")
     if spec.key not in found and spec.mark not in found:
         label = spec.key_column.label
-        read = "、".join([head[:20] for head in heads if head][:SAID])
+        read = "、".join([redact(head)[:20] for head in heads if head][:SAID])  # it may be a row of data
         raise Refused(f"缺少表头「{label}」：{where}读到的表头是 {read}", field="file")
     return found
 

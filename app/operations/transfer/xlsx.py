@@ -7,6 +7,7 @@ looked through.
 
 from __future__ import annotations
 
+import codecs
 import io
 import posixpath
 import re
@@ -471,14 +472,15 @@ class Workbook:
 
     def _look_through(self, part: str, seen: int, number: int) -> None:
         """The rest of a sheet, whose last thousands of cells were empty: formats reach down to a sheet's last row."""
-        tail = b""
+        tail, wide = b"", False
         for count, block in enumerate(self.archive.blocks(part)):
-            if count < seen:
+            wide = wide or (count == 0 and block[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE})
+            if count < seen and not wide:
                 continue
             self.archive.spend(scanned=len(block))
             piece = tail + block
             end = _SHEET_END.search(piece)
-            if _VALUE.search(piece, 0, end.start() if end else len(piece)):
+            if wide or _VALUE.search(piece, 0, end.start() if end else len(piece)):
                 raise Unreadable(f"第 {number} 行之前有数千个空行，其后还有内容：请删除空行或多余的内容")
             if end:
                 return
