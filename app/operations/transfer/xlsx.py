@@ -20,7 +20,6 @@ from xml.parsers import expat
 from . import cells
 from .cells import Cell
 from .limits import (
-    LONGEST_CELL,
     LONGEST_TAG,
     MOST_CELLS,
     MOST_COLUMNS,
@@ -28,22 +27,19 @@ from .limits import (
     MOST_DEPTH,
     MOST_ELEMENTS,
     MOST_ENTRIES,
-    MOST_NAMES,
     MOST_PARSED,
     MOST_SCANNED,
     MOST_SHEETS,
-    MOST_STRINGS,
-    MOST_STYLES,
     SURE_AFTER,
     Unreadable,
     damaged,
     too_much,
 )
+from .parts import TRUE, Attributes, Reader, Relations, Sheets, Strings, Styles, Texts, whole_number
 from .values import from_cell
 
 BLOCK = 1 << 16
 EMPTY_TAIL = 20_000  # elements without a value, behind which the rest of a sheet is only looked through
-_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _VALUE = re.compile(rb"<(?:[\w.-]+:)?(?:v|is|t)[\s>]")
 _SHEET_END = re.compile(rb"</(?:[\w.-]+:)?sheetData")
 _OTHER_KINDS = {
@@ -52,9 +48,7 @@ _OTHER_KINDS = {
     "index/document.iwa": "这是 Numbers 的文件：请在 Numbers 中导出为 Excel 或 CSV 后再上传",
     "word/document.xml": "这是 Word 文档：请上传 .xlsx 或 CSV 文件",
 }
-_TRUE = frozenset({"1", "true", "on"})
 _TEXTS = frozenset({"v", "t"})
-Attributes = dict[str, str]
 
 
 class Archive:
@@ -132,145 +126,6 @@ def _refuse_doctype(*_: Any) -> None:
     raise damaged()  # no spreadsheet has one; entities that multiply do
 
 
-class Reader:
-    """Handlers of one part: local names, whatever prefix a writer gave them, and how many there were."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, str] = {}
-        self.elements = self.depth = self.cells = 0
-        self.over = False
-
-    def local(self, name: str) -> str:
-        found = self.names.get(name)
-        if found is None:
-            if len(self.names) >= MOST_NAMES:
-                raise damaged()
-            found = self.names[name] = name.rpartition(":")[2]
-        return found
-
-    def start(self, name: str, attributes: Attributes) -> None:
-        self.elements += 1
-        self.depth += 1
-        if self.depth > MOST_DEPTH:
-            raise damaged()
-        self.begin(self.local(name), attributes)
-
-    def end(self, name: str) -> None:
-        self.depth -= 1
-        self.finish(self.local(name))
-
-    def begin(self, name: str, attributes: Attributes) -> None: ...
-    def finish(self, name: str) -> None: ...
-    def data(self, text: str) -> None: ...
-
-
-class Relations(Reader):
-    """A part's relations: the kind's last word and the target by its key."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: dict[str, tuple[str, str]] = {}
-
-    def begin(self, name: str, attributes: Attributes) -> None:
-        if name == "Relationship" and attributes.get("TargetMode") != "External":
-            kind = attributes.get("Type", "").rpartition("/")[2]
-            self.found[attributes.get("Id", "")] = kind, attributes.get("Target", "").replace("\\", "/")
-
-
-class Sheets(Reader):
-    """The workbook's sheets in order, and whether its days are counted from 1904."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, bool, str]] = []
-        self.from_1904 = False
-
-    def begin(self, name: str, attributes: Attributes) -> None:
-        if name == "workbookPr":
-            self.from_1904 = attributes.get("date1904") in _TRUE
-        elif name == "sheet" and len(self.found) <= MOST_SHEETS:
-            key = next((value for label, value in attributes.items() if label.rpartition(":")[2] == "id"), "")
-            hidden = attributes.get("state", "visible") != "visible"
-            self.found.append((attributes.get("name", "")[:64], hidden, key))
-
-
-class Styles(Reader):
-    """What each cell style's number format makes of a number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.codes: dict[int, str] = {}
-        self.numbers: list[int] = []
-        self.section = ""
-
-    def begin(self, name: str, attributes: Attributes) -> None:
-        if name in {"cellXfs", "numFmts"}:
-            self.section = name
-        elif name == "xf" and self.section == "cellXfs":
-            self.numbers.append(_whole(attributes.get("numFmtId", "0")))
-            if len(self.numbers) > MOST_STYLES:
-                raise damaged()
-        elif name == "numFmt" and self.section == "numFmts":
-            self.codes[_whole(attributes.get("numFmtId", "0"))] = attributes.get("formatCode", "")[:255]
-
-    def finish(self, name: str) -> None:
-        if name == self.section:
-            self.section = ""
-
-    def kinds(self) -> list[str]:
-        return [cells.kind_of_format(number, self.codes) for number in self.numbers]
-
-
-class Texts(Reader):
-    """Collects what is written between a text's tags; the reading aids of East Asian texts are left out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: list[str] = []
-        self.length = 0
-        self.taking = self.aside = False
-
-    def data(self, text: str) -> None:
-        if self.taking:
-            self.held.append(text)
-            self.length += len(text)
-            if self.length > LONGEST_CELL * 2:
-                raise Unreadable(f"有超过 {LONGEST_CELL} 个字的单元格：请检查文件")
-
-    def taken(self) -> str:
-        found = self.held[0] if len(self.held) == 1 else "".join(self.held)
-        self.held.clear()
-        self.length = 0
-        return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), found) if "_x" in found else found
-
-
-class Strings(Texts):
-    """The table of shared texts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[Cell] = []
-        self.total = 0
-
-    def begin(self, name: str, _attributes: Attributes) -> None:
-        if name == "t":
-            self.taking = not self.aside
-        elif name == "rPh":
-            self.aside = True
-
-    def finish(self, name: str) -> None:
-        if name == "t":
-            self.taking = False
-        elif name == "rPh":
-            self.aside = False
-        elif name == "si":
-            text = self.taken()
-            self.total += len(text) + 1
-            if self.total > MOST_STRINGS:
-                raise Unreadable("Excel 文件里的文字太多，已拒绝：请拆分后分别导入")
-            self.found.append(cells.text(from_cell(text)))
-
-
 class Rows(Texts):
     """A sheet's rows that hold anything and are not hidden."""
 
@@ -303,8 +158,8 @@ class Rows(Texts):
         elif name == "t":
             self.taking, self.valued = not self.aside, True
         elif name == "row":
-            self.number = _whole(attributes["r"]) if "r" in attributes else self.number + 1
-            self.row, self.place, self.hidden = {}, -1, attributes.get("hidden") in _TRUE
+            self.number = whole_number(attributes["r"]) if "r" in attributes else self.number + 1
+            self.row, self.place, self.hidden = {}, -1, attributes.get("hidden") in TRUE
         elif name == "f":
             self.formula = True
         elif name == "rPh":
@@ -329,8 +184,8 @@ class Rows(Texts):
         self.formula = self.valued = False
 
     def _column(self, attributes: Attributes) -> None:
-        if attributes.get("hidden") in _TRUE or attributes.get("width") == "0":
-            first, last = _whole(attributes.get("min", "0")), _whole(attributes.get("max", "0"))
+        if attributes.get("hidden") in TRUE or attributes.get("width") == "0":
+            first, last = whole_number(attributes.get("min", "0")), whole_number(attributes.get("max", "0"))
             self.hidden_columns.update(range(max(first - 1, 0), min(last, MOST_COLUMNS)))
 
     def end(self, name: str) -> None:
@@ -377,7 +232,7 @@ class Rows(Texts):
         if not raw:
             return [cells.NO_RESULT, ""] if self.formula else ""
         if self.kind == "b":
-            return "是" if raw in _TRUE else "否"
+            return "是" if raw in TRUE else "否"
         if self.kind == "d":
             return raw[:19].replace("T", " ").removesuffix(" 00:00:00")
         style = int(self.style) if self.style.isdigit() else 0
@@ -492,9 +347,3 @@ class Workbook:
             return {}
         columns = [cells.letters(place) for place in sorted(self.last.left_columns)]
         return {"hidden_rows": self.last.left_count, "first_hidden": self.last.left_rows, "hidden_columns": columns}
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise damaged()
-    return int(text)
