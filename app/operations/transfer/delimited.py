@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from .cells import Cell, text
-from .limits import LONGEST_CELL, MOST_COLUMNS, Unreadable
+from .limits import LONGEST_CELL, MOST_COLUMNS, MOST_ROWS, SHEET_ROWS, Unreadable
 from .values import from_cell
 
 _NAMED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -34,6 +34,8 @@ class Delimited:
         reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter)
         try:
             for number, cells in enumerate(reader, 1):
+                if number > SHEET_ROWS:
+                    raise Unreadable(f"超过 {MOST_ROWS} 行：请拆分后分别导入")
                 while cells and not cells[-1]:
                     cells.pop()
                 if len(cells) > MOST_COLUMNS * 10:

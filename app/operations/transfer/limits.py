@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MOST_ROWS = 200_000  # that hold anything
+SHEET_ROWS = 1_048_576  # of any spreadsheet, empty ones counted
 MOST_COLUMNS = 60
 MOST_SHEETS = 50
 MOST_ENTRIES = 2000  # of an archive
