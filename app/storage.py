@@ -92,10 +92,20 @@ def read(key: str) -> bytes:
 
 def put_sealed(folder: str, content: bytes) -> str:
     """Keep what may hold phone numbers: encrypted, and bound to its key."""
-    key = new_key(folder, "sealed")
-    sealed = keyring().seal(base64.b64encode(content).decode(), key)
-    _write(key, io.BytesIO(sealed.encode()))
+    key, text = sealed(folder, content)
+    keep(key, text)
     return key
+
+
+def sealed(folder: str, content: bytes) -> tuple[str, str]:
+    """A new key and the text to `keep` under it: for whoever writes a row first and the file after."""
+    key = new_key(folder, "sealed")
+    return key, keyring().seal(base64.b64encode(content).decode(), key)
+
+
+def keep(key: str, text: str) -> None:
+    """Write what `sealed` gave; a second time is harmless."""
+    _write(key, io.BytesIO(text.encode()))
 
 
 def read_sealed(key: str) -> bytes:

@@ -116,11 +116,11 @@ def _work(hold: Hold, task: Task, refusal: str) -> None:
         try:
             if refusal:
                 raise Refused(refusal)
-            spent = "" if task.params.get("dry") else task.input_key
+            spent = [] if task.params.get("dry") else import_.files_of(task)
             message, more = HANDLERS[task.kind](hold, task)
             _succeeded(hold, message, more)
-            if spent:
-                storage.delete(spent)
+            for key in spent:
+                storage.delete(key)
         except Refused as refused:
             session.rollback()
             hold.finish(TaskState.FAILED, refused.message)
@@ -235,8 +235,7 @@ def clean(app: Flask) -> int:
             old = select(Task).where(Task.expires_at < utcnow(), over, held).limit(CHUNK)
             found = list(session.scalars(old))
             for task in found:
-                keys = [task.input_key, task.output_key, *task.params.get("parts", [])]
-                for key in filter(None, keys):
+                for key in filter(None, [task.output_key, *import_.files_of(task)]):
                     storage.delete(key)
                     files += 1
             gone = update(Task).where(Task.id.in_([task.id for task in found]))

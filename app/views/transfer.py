@@ -24,9 +24,13 @@ from app.models import Task, TaskKind, TaskState
 from app.models.audit import record
 from app.operations.transfer import export as exports
 from app.operations.transfer import import_
-from app.operations.transfer.columns import ImportSpec, matched
-from app.operations.transfer.files import FORMATS, LARGEST, TYPES
+from app.operations.transfer import template as templates
+from app.operations.transfer.cells import letters, shown
+from app.operations.transfer.columns import ImportSpec
+from app.operations.transfer.files import FORMATS, TYPES
+from app.operations.transfer.heads import heads_at, known_in, unread
 from app.operations.transfer.queue import UNFINISHED, new_task
+from app.operations.transfer.sheets import LARGEST, Table
 from app.operations.transfer.specs import SPECS
 from app.redaction import redact
 from app.security import current_actor, principal
@@ -41,7 +45,8 @@ from app.views.words import word
 DIRECT_ROWS = 5000
 MOST_ROWS = 1_000_000  # of one export
 LONGEST_SAID = 1000  # of the ticked rows' numbers in the audit log
-AT_ONCE_BYTES = 100_000  # a file up to this size is checked while its reader waits
+SHOWN_ROWS = 10
+AT_ONCE_ROWS = 1000  # a file of no more rows is checked and imported while its reader waits
 _PLACES = frozenset({"page", "psize", "size", "cols", "csrf_token"})  # arguments that narrow nothing
 # What no file may hold, whatever a view declares.
 _HIDDEN = re.compile(r".*_sealed|.*_hash(es)?|row_uid|password|secret|.*token|aes_key|unique_key|.*_key")
@@ -71,6 +76,7 @@ class TransferPages(ModelView):
         parts = ["export"] if self.exported or self.export_columns else []
         if self.imported:
             parts += ["import_page", "import_upload", "import_template", "import_task", "import_state", "import_start"]
+            parts += ["import_choose"]
         if self.include_route_methods is not None:
             self.include_route_methods = frozenset({*self.include_route_methods, *parts})
         super().__init__(**kwargs)
@@ -204,17 +210,20 @@ class TransferPages(ModelView):
         except Refused as refused:
             attach(form, refused.message, "file")
             return self._import_form(form), 422
-        kept = storage.put_sealed("uploads", content)
         task = new_task(
             db.session(), TaskKind.IMPORT, actor=current_actor(), view=self.endpoint, title=f"导入{self.noun}",
-            params={"spec": self.imported, "kind": looked.kind, "mode": form.mode.data, "dry": True},
-            total=looked.total, input_name=name, input_hash=looked.digest, input_key=kept,
+            params={
+                "spec": self.imported, "kind": looked.kind, "mode": form.mode.data, "dry": True, "head": looked.head,
+                "kept": storage.put_sealed("tables", looked.kept), "map": None,
+            },
+            total=looked.total, input_name=name, input_hash=looked.digest,
+            input_key=storage.put_sealed("uploads", content),
         )  # fmt: skip
-        self._now_if_small(task, len(content))
+        self._now_if_small(task)
         return redirect(url_for(f"{self.endpoint}.import_task", pk=task.id))
 
-    def _now_if_small(self, task: Task, size: int) -> None:
-        if size <= AT_ONCE_BYTES:
+    def _now_if_small(self, task: Task) -> None:
+        if (task.total or 0) <= AT_ONCE_ROWS:
             tasks.perform(current_app._get_current_object(), task.id)  # type: ignore[attr-defined]
 
     @expose("/import/template/<kind>", methods=["GET"])
@@ -223,7 +232,8 @@ class TransferPages(ModelView):
     def import_template(self, kind: str) -> Any:
         if kind not in FORMATS:
             abort(404)
-        made = import_.template(self.import_spec(), kind)
+        with reading():
+            made = templates.template(db.session(), self.import_spec(), kind)
         return send_file(made, TYPES[kind], as_attachment=True, download_name=f"{self.noun}导入模板.{kind}")
 
     @expose("/import/<pk>", methods=["GET"])
@@ -232,17 +242,32 @@ class TransferPages(ModelView):
     def import_task(self, pk: str) -> Any:
         """The file's first rows, and how far its check or import is."""
         task = self._own_import(pk)
-        heads, lines = import_.first_lines(task) if task.input_key else ([], [])
-        lines = [(number, [redact(cell) for cell in cells]) for number, cells in lines]
-        spec = self.import_spec()
-        places = matched(spec, heads) if heads else {}
-        labels = {place: spec.column(name).label for name, place in places.items()}
-        exported = exports.SPECS.get(self.endpoint)
-        left, unknown = import_.unread(heads, places, [column.label for column in exported.columns] if exported else [])
+        table = import_.table_of(task) if task.input_key and task.params.get("kept") else None
         return self.render_template(
-            "console/transfer/import_task.html", view=self, task=task, title=self._import_title(), heads=heads,
-            lines=lines, labels=labels, left=left, unknown=unknown, reason=import_.REASON, **self._import_state(task),
+            "console/transfer/import_task.html", view=self, task=task, title=self._import_title(),
+            file=self._file_shown(task, table) if table else None, **self._import_state(task),
         )  # fmt: skip
+
+    def _file_shown(self, task: Task, table: Table) -> dict[str, Any]:
+        """A file as its page shows it: where its table was found, what of it is read, its first rows."""
+        spec, head = self.import_spec(), task.params["head"]
+        heads, places, problem = heads_at(table.first, head), dict[str, int](), ""
+        try:
+            heads, places = import_.heads_of(spec, task, table)
+        except Refused as refused:
+            problem, places = refused.message, known_in(spec, heads)
+        exported = exports.SPECS.get(self.endpoint)
+        left, unknown = unread(heads, places, [column.label for column in exported.columns] if exported else [])
+        lines = [(number, [redact(shown(cell)) for cell in cells]) for number, cells in table.first if number > head]
+        return {
+            "heads": [redact(text) for text in heads], "lines": lines[:SHOWN_ROWS],
+            "names": {place: name for name, place in places.items()},
+            "left": [name for name in left if name != import_.REASON], "columns": spec.columns, "letters": letters,
+            "unknown": [name for name in unknown if name != import_.REASON], "hidden": import_.left_out(table),
+            "sheets": [(n, sheet.name) for n, sheet in enumerate(table.sheets) if sheet.rows], "sheet": table.sheet,
+            "rows": [(number, _begins(cells)) for number, cells in table.first], "head": head, "problem": problem,
+            "may_choose": bool(task.params.get("dry")) and task.is_over,
+        }  # fmt: skip
 
     @expose("/import/<pk>/state", methods=["GET"])
     @has_access
@@ -264,7 +289,27 @@ class TransferPages(ModelView):
         except Refused as refused:
             flash(refused.message, "warning")
         else:
-            self._now_if_small(task, (task.total or 0) * 100)
+            self._now_if_small(task)
+        return redirect(url_for(f"{self.endpoint}.import_task", pk=pk))
+
+    @expose("/import/<pk>/choose", methods=["POST"])
+    @has_access
+    @permission_name("import")
+    def import_choose(self, pk: str) -> Any:
+        """Check the file again, with the sheet, the row of heads or the columns that a person chose."""
+        task, form = self._own_import(pk), request.form
+        said = {name.removeprefix("map_"): value for name, value in form.items() if name.startswith("map_")}
+        names = {"", *(column.name for column in self.import_spec().columns)}
+        if not names.issuperset(said.values()):
+            abort(400)
+        try:
+            import_.choose(
+                db.session(), task, sheet=_number(form.get("sheet")), head=_number(form.get("head")), said=said or None
+            )
+        except Refused as refused:
+            flash(refused.message, "warning")
+        else:
+            self._now_if_small(task)
         return redirect(url_for(f"{self.endpoint}.import_task", pk=pk))
 
     def _own_import(self, pk: str) -> Task:
@@ -279,10 +324,21 @@ class TransferPages(ModelView):
     def _import_form(self, form: ConsoleForm) -> str:
         page: str = self.render_template(
             "console/transfer/import.html", view=self, form=form, spec=self.import_spec(), title=self._import_title(),
-            back=self.get_redirect(), formats=FORMATS, allowed=import_.allowed, needed=import_.needed,
-            many=many,
+            back=self.get_redirect(), formats=FORMATS, allowed=templates.allowed, needed=templates.needed,
+            many=many, examples=self._examples(),
         )  # fmt: skip
         return page
+
+    def _examples(self) -> dict[str, Any]:
+        """What an own row has in each column, for the page that explains them."""
+        spec = self.import_spec()
+        with reading():
+            offered = {column.name: templates.options(db.session(), column) for column in spec.columns}
+            found = templates.examples(db.session(), spec, offered)
+        own = found[0] if found else {}
+        return {
+            column.name: own.get(column.name) or ("" if column.related else column.example) for column in spec.columns
+        }
 
     def _import_state(self, task: Task) -> dict[str, Any]:
         dry = bool(task.params.get("dry"))
@@ -296,6 +352,16 @@ class TransferPages(ModelView):
             "ready": dry and task.state == TaskState.SUCCEEDED,
             "writes": counts.get("created", 0) + counts.get("updated", 0),
         }  # fmt: skip
+
+
+def _number(text: str | None) -> int:
+    """A number that a form of ours sent; -1 for anything else."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else -1
+
+
+def _begins(cells: Any) -> str:
+    """A row's first texts, to know it by."""
+    return "、".join([redact(shown(cell))[:12] for cell in cells if cell][:5])
 
 
 def _is_hidden(model: type[Any], name: str) -> bool:

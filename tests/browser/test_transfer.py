@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
-import python_calamine
 import sqlalchemy as sa
 from flask import Flask
 from playwright.sync_api import Download, Page, expect
@@ -21,7 +21,7 @@ from app.views import transfer
 from tests.browser import steps
 from tests.browser.conftest import work_off
 from tests.conftest import Actors, change, refresh
-from tests.operations.test_spreadsheets import csv_of, xlsx_of
+from tests.operations.test_spreadsheets import book_of, csv_of, xlsx_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 LIST, IMPORT = "/merchantview/list/", "/merchantview/import"
@@ -38,7 +38,8 @@ def rows_of(file: Download) -> list[list[Any]]:
     """A downloaded table's rows, as a person's program reads them."""
     content, name = Path(file.path()).read_bytes(), file.suggested_filename
     if name.endswith(".xlsx"):
-        return python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0).to_python()
+        sheet = openpyxl.load_workbook(io.BytesIO(content)).worksheets[0]
+        return [["" if value is None else value for value in row] for row in sheet.iter_rows(values_only=True)]
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
 
 
@@ -159,7 +160,7 @@ def test_the_same_file_twice_says_so_and_writes_nothing(
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is a great one: it waits for a worker."""
-    monkeypatch.setattr(transfer, "AT_ONCE_BYTES", 0)
+    monkeypatch.setattr(transfer, "AT_ONCE_ROWS", 0)
 
 
 @pytest.mark.usefixtures("slowly")
@@ -236,10 +237,39 @@ def test_a_file_that_cannot_be_read_is_refused_beside_its_field(page: Page, live
     page.click("button:has-text('上传并校验')")
     expect(page.locator(".field-bad")).to_contain_text("请选择文件")
     page.set_input_files(
-        "input[type=file]", {"name": "商户.csv", "mimeType": "text/csv", "buffer": "天气\n晴".encode()}
+        "input[type=file]", {"name": "商户.csv", "mimeType": "text/csv", "buffer": "商户名称".encode()}
     )
     page.click("button:has-text('上传并校验')")
-    expect(page.locator(".field-bad")).to_contain_text("缺少表头「商户名称」")
+    expect(page.locator(".field-bad")).to_contain_text("没有数据")
+
+
+@pytest.mark.parametrize("width", [375, 1366])
+def test_a_table_under_other_heads_is_found_by_its_reader(
+    enter: Enter, live: str, session: Session, actors: Actors, width: int
+) -> None:
+    page = enter(width=width)
+    content = book_of({
+        "说明": [["本表由总部下发"], ["请勿修改", "谢谢"]],
+        "二月": [["门店一览"], ["店铺", "类别", "负责人"], ["云溪花坊", "餐饮", "王女士"], ["山月咖啡", "餐饮", "李先生"]],
+    })  # fmt: skip
+    upload(page, live, "门店.xlsx", content)
+    notice = page.locator("#import-state .notice")
+    expect(notice).to_contain_text("缺少表头「商户名称」：在工作表「二月」第 2 行读到的表头是 店铺、类别、负责人")
+    assert not steps.too_wide(page)
+    page.select_option("select[name=sheet]", label="说明")
+    page.click("button:has-text('重新读取')")
+    expect(notice).to_contain_text("在工作表「说明」第 1 行")
+    page.select_option("select[name=sheet]", label="二月")
+    page.click("button:has-text('重新读取')")
+    expect(notice).to_contain_text("在工作表「二月」第 2 行")
+    for place, label in enumerate(["商户名称", "行业", "联系人"]):
+        page.select_option(f"select[name=map_{place}]", label=label)
+    page.click("button:has-text('按所选的列重新校验')")
+    assert (tiles(page)["将新增"], tiles(page)["有错误"]) == (2, 0)
+    assert not steps.too_wide(page)
+    page.click("button:has-text('开始导入 2 行')")
+    expect(page.locator("#import-state")).to_contain_text("已新增")
+    assert count(session) == 4
 
 
 @pytest.mark.parametrize("width", [375, 1366])

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from app import storage
 from app.errors import Refused
-from app.operations.transfer import files, values
+from app.operations.transfer import cells, files, limits, sheets, values
+from app.operations.transfer.cells import shown
 
 FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
 
@@ -74,6 +75,13 @@ def csv_of(*rows: Sequence[Any], encoding: str = "utf-8") -> bytes:
     return text.getvalue().encode(encoding)
 
 
+def rows_of(content: bytes, sheet: int = 0) -> list[list[str]]:
+    """Every row of a file as texts, as the only reader gives them."""
+    with sheets.opened(content) as book:
+        table = sheets.Table(sheets.pack(book, sheet))
+    return [[shown(cell) for cell in cells] for _, cells in table.rows()]
+
+
 def xlsx_of(*rows: Sequence[Any]) -> bytes:
     book = openpyxl.Workbook()
     for row in rows:
@@ -83,6 +91,19 @@ def xlsx_of(*rows: Sequence[Any]) -> bytes:
     return made.getvalue()
 
 
+def book_of(sheets: dict[str, list[list[Any]]]) -> bytes:
+    """A workbook with these sheets."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        made = book.create_sheet(name)
+        for row in rows:
+            made.append(row)
+    kept = io.BytesIO()
+    book.save(kept)
+    return kept.getvalue()
+
+
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 def test_what_is_written_is_read_again(kind: str) -> None:
     made = io.BytesIO()
@@ -90,7 +111,7 @@ def test_what_is_written_is_read_again(kind: str) -> None:
     out.row(["爱丽丝花店", "=cmd|'/c calc'!A1"])
     out.row([7301234567890123456, "0012"])
     out.close()
-    rows = list(files.rows_of(kind, made.getvalue()))
+    rows = rows_of(made.getvalue())
     assert rows == [["名称", "=头"], ["爱丽丝花店", "=cmd|'/c calc'!A1"], ["7301234567890123456", "0012"]]
 
 
@@ -113,24 +134,34 @@ def test_a_csv_file_opens_in_chinese() -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
 def test_every_encoding_of_chinese_spreadsheets_is_read(encoding: str) -> None:
     content = csv_of(["商户名称", "行业"], ["𠮷野家", "餐饮"], encoding=encoding)
-    assert list(files.rows_of("csv", content)) == [["商户名称", "行业"], ["𠮷野家", "餐饮"]]
+    assert rows_of(content) == [["商户名称", "行业"], ["𠮷野家", "餐饮"]]
 
 
 def test_bytes_in_no_encoding_are_refused() -> None:
     with pytest.raises(Refused, match="编码"):
-        list(files.rows_of("csv", b"\xff\xff\x80\x00abc"))
+        rows_of(b"\xff\xff\x80\x00abc")
 
 
 def test_a_file_is_what_it_is_and_not_what_it_is_called() -> None:
-    assert files.kind_of("a.csv", xlsx_of(["x"])) == "xlsx"
-    assert files.kind_of("a.xlsx", b"name\nx") == "csv"
-    for name, content in (
-        ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"0" * 20),
-        ("b.csv", b" \n"),
-        ("c.csv", b"x" * (files.LARGEST + 1)),
-    ):
-        with pytest.raises(Refused):
-            files.kind_of(name, content)
+    for content, kind in ((xlsx_of(["x"]), "xlsx"), (b"name\nx", "csv")):
+        with sheets.opened(content) as book:
+            assert book.kind == kind
+
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.xls", OLE + b"0" * 20, "另存为 .xlsx"), ("b.csv", b" \n", "文件是空的"),
+        ("c.csv", b"x" * (sheets.LARGEST + 1), "超过 10 MB"), ("d.et", b"x", "另存为 .xlsx"),
+        ("e.xlsx", OLE + "EncryptedPackage".encode("utf-16-le"), "打开密码"),
+    ],
+)  # fmt: skip
+def test_what_is_no_spreadsheet_of_ours_is_refused_with_what_to_do(name: str, content: bytes, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        sheets.check_kind(name, content)
 
 
 def bomb(size: int, entry: str = "xl/worksheets/sheet1.xml") -> bytes:
@@ -146,10 +177,10 @@ def test_a_zip_bomb_is_refused_by_its_directory() -> None:
     assert len(content) < 1024 * 1024
     tracemalloc.start()
     with pytest.raises(Refused, match="解压后过大"):
-        list(files.rows_of("xlsx", content))
+        rows_of(content)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20 * 1024 * 1024
+    assert peak < 2 * 1024 * 1024
 
 
 def test_a_directory_that_lies_is_refused() -> None:
@@ -157,41 +188,68 @@ def test_a_directory_that_lies_is_refused() -> None:
     directory = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 4)
     content[directory + 24 : directory + 28] = (1000).to_bytes(4, "little")
     with pytest.raises(Refused):
-        list(files.rows_of("xlsx", bytes(content)))
+        rows_of(bytes(content))
 
 
 def test_too_many_entries_are_refused() -> None:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
-        for number in range(files.MOST_ENTRIES + 1):
+        for number in range(limits.MOST_ENTRIES + 1):
             archive.writestr(f"xl/{number}.xml", "")
-    with pytest.raises(Refused):
-        files.check_archive(made.getvalue())
+    with pytest.raises(Refused, match="解压后过大"):
+        rows_of(made.getvalue())
 
 
-@pytest.mark.parametrize("cell", ["XFD1", "A1048576"])
-def test_one_cell_far_away_does_not_lay_out_a_sheet_up_to_it(cell: str) -> None:
-    book = openpyxl.Workbook()
-    book.active["A1"] = "名称"
-    book.active[cell] = "x"
-    made = io.BytesIO()
-    book.save(made)
-    with pytest.raises(Refused, match="工作表超过"):
-        list(files.rows_of("xlsx", made.getvalue()))
+def test_a_cell_in_a_column_far_away_is_refused_and_one_in_a_row_far_away_costs_nothing() -> None:
+    for cell in ("XFD1", "A1048576"):
+        book = openpyxl.Workbook()
+        book.active["A1"], book.active[cell] = "名称", "x"
+        made = io.BytesIO()
+        book.save(made)
+        if cell == "XFD1":
+            with pytest.raises(Refused, match="工作表超过 60 列"):
+                rows_of(made.getvalue())
+        else:
+            assert rows_of(made.getvalue()) == [["名称"], ["x"]]
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04" + b"\x00" * 50, b"PK\x03\x04", bomb(10, "a.xml")])
 def test_a_damaged_excel_file_is_refused_with_a_sentence(content: bytes) -> None:
     with pytest.raises(Refused):
-        list(files.rows_of("xlsx", content))
+        rows_of(content)
 
 
-def test_rows_and_columns_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MOST_ROWS", 3)
+def test_rows_and_columns_have_a_limit() -> None:
     with pytest.raises(Refused, match="行"):
-        list(files.rows_of("csv", csv_of(*[["x"]] * 5)))
+        rows_of(csv_of(*[["x"]] * (limits.MOST_ROWS + 2)))
     with pytest.raises(Refused, match="列"):
-        list(files.rows_of("csv", csv_of(["x"] * 61)))
+        rows_of(csv_of(["x"] * 61))
+    assert rows_of(csv_of(["x"] * 60 + [""] * 40)) == [["x"] * 60]
+
+
+# What a person sees in a cell.
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "seen"),
+    [
+        ("0.05", 9, "5%"), ("0.0512", 9, "5.12%"), ("7.0000000000000007E-2", 10, "7%"), ("-0.5", "0.0%;[Red]-0.0%", "-50%"),
+        ("5", '0"%"', "5"), ("5", "0\\%", "5"), ("5", "[Red]0.00", "5"), ("5.50", "0.00_ ", "5.5"), ("1E-3", 0, "0.001"),
+        ("0.30000000000000004", 0, "0.3"), ("13800138000", 0, "13800138000"), ("1.3800138E10", 0, "13800138000"),
+        ("46392", 14, "2027-01-05"), ("46392.5", 22, "2027-01-05 12:00:00"), ("0.5", 20, "12:00:00"), ("59", 14, "1900-02-28"),
+        ("46392", 'yyyy"年"m"月"d"日";@', "2027-01-05"), ("46392", "[$-804]yyyy/m/d", "2027-01-05"), ("46392", 31, "2027-01-05"),
+        ("46392", "G/通用格式", "46392"), ("46392", "@", "46392"), ("-1", 14, "-1"), ("12", "000000", "000012"),
+        ("999999999999999", 0, "999999999999999"), ("1e15", 0, ["lost_digits", "1e15"]), ("nan", 0, "nan"), ("12a", 0, "12a"),
+    ],
+)  # fmt: skip
+def test_a_number_is_what_its_format_shows(raw: str, code: str | int, seen: Any) -> None:
+    kind = cells.kind_of_format(code, {}) if isinstance(code, int) else cells.kind_of_format(164, {164: code})
+    assert cells.number(raw, kind, from_1904=False) == seen
+
+
+@pytest.mark.parametrize(("place", "name"), [(0, "A"), (25, "Z"), (26, "AA"), (59, "BH"), (16383, "XFD")])
+def test_a_column_has_its_name(place: int, name: str) -> None:
+    assert cells.letters(place) == name and cells.place_of(name) == place
 
 
 # Storage.

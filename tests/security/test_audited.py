@@ -258,6 +258,7 @@ RUN = "its operation run is the record: who, when, what, how it ended, and never
 SAME = {"StaffView": "UserView"}  # screens that are the same code
 EXCUSED = {
     "import_upload": "a check that writes no row; the import that may follow it is logged",
+    "import_choose": "the same check once more, of a file that is read as a person says",
     "LoginView.code": "the log-in that it ends is logged by the same function as the one by password",
     "LoginView.link": "opens a link; its use is logged",
     "ProfileView.confirm": "says who sits there and changes nothing",

@@ -1,130 +1,172 @@
-"""Small Excel files that would fill the memory of whoever opens them: refused with a sentence, before they are read."""
+"""Small Excel files that would fill the memory of whoever lays them out: refused with a sentence, or read at no cost."""
 
 from __future__ import annotations
 
-import io
+import os
 import random
-import zipfile
-from collections.abc import Callable
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-import openpyxl
 import pytest
 
 from app.errors import Refused
-from app.operations.transfer import files
+from app.operations.transfer import sheets
+from tests.operations.test_spreadsheets import csv_of, rows_of
+from tests.operations.workbooks import BOMBS, MEGABYTE, archive, bomb, book, formats, parts_of, row, sheet, texts
 
-MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
-TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
-KINDS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 FAR = '<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
 
 
-def sheet(rows: str) -> str:
-    return f'<worksheet xmlns="{MAIN}"><sheetData>{rows}</sheetData></worksheet>'
-
-
-def texts(*items: str, root: str = "sst") -> str:
-    return f'<{root} xmlns="{MAIN}">' + "".join(f"<si><t>{item}</t></si>" for item in items) + f"</{root}>"
-
-
-def book(content: str, place: str = "worksheets/sheet1.xml", *, pad: int = 0, **more: str) -> bytes:
-    """An Excel file of one sheet; `pad` bytes that cannot be packed keep its ratio small."""
-    related = (("worksheet", place), ("sharedStrings", "sharedStrings.xml"))
-    parts: dict[str, Any] = {
-        "[Content_Types].xml": f'<?xml version="1.0"?><Types xmlns="{TYPES}"><Default Extension="xml"'
-        ' ContentType="application/xml"/></Types>',
-        "_rels/.rels": f'<?xml version="1.0"?><Relationships xmlns="{RELATIONS}"><Relationship Id="rId1"'
-        f' Type="{KINDS}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook xmlns="{MAIN}" xmlns:r="{KINDS}"><sheets>'
-        '<sheet name="a" sheetId="1" r:id="rId0"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{RELATIONS}">'
-        + "".join(
-            f'<Relationship Id="rId{n}" Type="{KINDS}/{kind}" Target="{to}"/>' for n, (kind, to) in enumerate(related)
-        )
-        + "</Relationships>",
-        f"xl/{place}": content,
-        **more,
-        "docProps/pad.txt": random.Random(7).randbytes(pad),
-    }
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in parts.items():
-            archive.writestr(name, text)
-    return made.getvalue()
-
-
-def shared_cells(number: int, inner: str = "<v>0</v>") -> str:
-    cell = f'<c t="s">{inner}</c>'
-    return sheet(f"<row>{cell * 50}</row>" * (number // 50))
-
-
-LONG = "中" * 30_000
-BOMBS: dict[str, Callable[[], bytes]] = {
-    "a sheet under another name": lambda: book(sheet(FAR), "elsewhere.xml"),
-    "a sheet that is called a picture": lambda: book(sheet(FAR), "media/image1.png"),
-    "a column of six letters": lambda: book(sheet('<row r="1"><c r="A1"><v>1</v></c><c r="ZZZZZZ1"><v>1</v></c></row>')),
-    "a row with zeros before it": lambda: book(sheet('<row r="1"><c r="A1"/></row><row><c r="A00000001048576"/></row>')),
-    "a reference in other letters": lambda: book(sheet('<row r="1"><c r="XF&#68;1048576"><v>1</v></c></row>')),
-    "rows without numbers": lambda: book(sheet("<row/>" * (files.MOST_ROWS + 1) + "<row><c/></row>"), pad=50_000),
-    "cells without places": lambda: book(sheet(f"<row>{'<c/>' * 100}</row>")),
-    "a great rectangle of two cells": lambda: book(sheet('<row><c r="A1"/></row><row><c r="BH190000"/></row>')),
-    "one long text in every cell": lambda: _with_table(shared_cells(10_000), texts(LONG)),
-    "a second table before the real one": lambda: _with_table(
-        shared_cells(10_000), texts(LONG, root="other"), first=texts("a")
-    ),
-    "a text within a text": lambda: _with_table(shared_cells(10_000), texts(LONG).replace("<si>", "<si><si></si>", 1)),
-    "a number in pieces": lambda: _with_table(shared_cells(10_000, "<v><x/>0</v>"), texts(LONG)),
-}  # fmt: skip
-
-
-def _with_table(content: str, table: str, first: str = "") -> bytes:
-    tables = {"xl/sharedStrings.xml": table} | ({"a.xml": first} if first else {})
-    return book(content, pad=60_000, **tables)
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """What this process takes for what is done inside: hardly more than the file itself."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 24 * MEGABYTE
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_file_that_would_fill_the_memory_is_refused(name: str) -> None:
-    content = BOMBS[name]()
-    assert len(content) < 200_000
+def test_a_bomb_is_refused_and_costs_the_console_nothing(name: str) -> None:
+    content = bomb(name)
+    assert len(content) < sheets.LARGEST
+    with little_memory(), pytest.raises(Refused):
+        rows_of(content)
+
+
+ODD = {
+    "a sheet under another name": sheet(FAR),
+    "a column of six letters": sheet('<row r="1"><c r="A1"><v>1</v></c><c r="ZZZZZZ1"><v>1</v></c></row>'),
+    "a reference in other letters": sheet('<row r="1"><c r="XF&#68;1048576"><v>1</v></c></row>'),
+    "a row with a huge number": sheet('<row r="99999999999"><c><v>1</v></c></row>'),
+    "a shared text that is none": sheet('<row><c t="s"><v>0</v></c></row>'),
+    "cells behind the sixtieth column": sheet(f"<row>{'<c><v>1</v></c>' * 61}</row>"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_sheet_that_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(Refused):
-        files.check_archive(content)
+        rows_of(book(ODD[name]))
 
 
-@pytest.mark.parametrize("name", ["content.xml", "xl/workbook.bin"])
-def test_a_file_of_two_kinds_is_refused(name: str) -> None:
-    with pytest.raises(Refused, match="不是有效的 Excel"):
-        files.check_archive(book(sheet('<row r="1"><c r="A1"/></row>'), **{name: "<a/>"}))
+CHEAP: dict[str, tuple[Callable[[], bytes], list[list[str]]]] = {
+    "cells far apart": (lambda: book(sheet('<row><c r="A1"><v>1</v></c></row><row><c r="BH1048576"><v>2</v></c></row>')),
+                        [["1"], [""] * 59 + ["2"]]),
+    "cells without values": (lambda: book(sheet("<row>" + "<c/>" * 3_000_000 + "</row>")), []),
+    "formats down to the last row": (formats, [["商户名称", "行业"], ["格式店", "餐饮"]]),
+    "rows without anything": (lambda: book(sheet(row(1, ["名称"]) + "<row/>" * 1_000_000)), [["名称"]]),
+}  # fmt: skip
 
 
-def test_a_second_directory_is_refused() -> None:
-    good, other = book(sheet('<row r="1"><c r="A1"/></row>')), book(sheet(FAR))
-    for content in (good + other[-22:-2] + b"\x05\x00extra", good + b" " * 30):
-        with pytest.raises(Refused, match="损坏"):
-            files.check_archive(content)
+@pytest.mark.parametrize("name", CHEAP)
+def test_what_lays_out_much_and_holds_little_is_read(name: str) -> None:
+    make, wanted = CHEAP[name]
+    assert rows_of(make()) == wanted
 
 
-def test_ordinary_files_are_read_as_before() -> None:
-    plain = book(sheet('<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c></row>'),
-                 **{"xl/sharedStrings.xml": texts("名称", "行业")})  # fmt: skip
-    assert list(files.rows_of("xlsx", plain)) == [["名称", "行业"]]
-    assert list(files.rows_of("xlsx", book(sheet("<row><c><v>1</v></c><c><v>2</v></c></row>")))) == [["1", "2"]]
-    made, written = io.BytesIO(), openpyxl.Workbook()
-    for number in range(300):
-        written.active.append([f"商户{number}", "备注" * 500, number])
-    written.save(made)
-    assert len(list(files.rows_of("xlsx", made.getvalue()))) == 300
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("content.xml", ".ods"), ("xl/workbook.bin", ".xlsb"), ("Index/Document.iwa", "Numbers"), ("word/document.xml", "Word")],
+)  # fmt: skip
+def test_a_file_of_another_kind_is_refused_by_its_name(name: str, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        rows_of(archive({name: "<a/>"}))
+
+
+@pytest.mark.parametrize(
+    "content", [b"\n" * MEGABYTE * 9, b"," * MEGABYTE * 9, b'"' * MEGABYTE * 9, b"a,\n" * MEGABYTE * 3]
+)
+def test_no_csv_file_costs_the_console_anything(content: bytes) -> None:
+    with little_memory(), suppress(Refused):
+        rows_of(content)
+
+
+def children() -> set[int]:
+    """The processes that this one has begun and that read a spreadsheet."""
+    found = set()
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        for key in (task / "children").read_text().split():
+            if "transfer.child" in Path(f"/proc/{key}/cmdline").read_text():
+                found.add(int(key))
+    return found
+
+
+def test_a_reader_that_dies_is_a_refusal_and_leaves_nothing_behind() -> None:
+    def kill() -> None:
+        while not (found := children()):
+            time.sleep(0.005)
+        for key in found:
+            os.kill(key, 9)
+
+    content = book(sheet("".join(row(number, ["商户"] * 20) for number in range(1, 40_000))))
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(Refused, match="太多时间或内存"):
+        rows_of(content)
+    killer.join()
+    assert children() == set()
+
+
+def test_a_reader_is_ended_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = book(sheet("".join(row(number, ["商户"] * 26) for number in range(1, 60_000))))
+    monkeypatch.setattr(sheets, "SECONDS", 0.3)
+    with pytest.raises(Refused, match="太多时间或内存"):
+        rows_of(content)
+    assert children() == set()
+
+
+def test_only_so_many_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sheets, "PATIENCE", 0.05)
+    content = csv_of(["x"], ["y"])
+    with sheets.opened(content), sheets.opened(content), pytest.raises(Refused, match="正在读取其他文件"):
+        rows_of(content)
+    assert rows_of(content) == [["x"], ["y"]]
+
+
+def test_the_reader_knows_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "never to be seen")
+    with sheets.opened(csv_of(["x"])):
+        (key,) = children()
+        assert b"never to be seen" not in Path(f"/proc/{key}/environ").read_bytes()
+        limits = dict(line.split(maxsplit=1) for line in _limits(key))
+    assert limits["address"].split()[0].isdigit() and limits["cpu"].split()[0].isdigit()
+
+
+def _limits(key: int) -> Iterator[str]:
+    for line in Path(f"/proc/{key}/limits").read_text().splitlines():
+        for name, said in (("address", "Max address space"), ("cpu", "Max cpu time")):
+            if line.startswith(said):
+                yield f"{name} {line.removeprefix(said)}"
 
 
 def test_no_damage_to_a_file_is_more_than_a_refusal() -> None:
-    chance, good = random.Random(11), book(sheet('<row r="1"><c r="A1" t="s"><v>0</v></c></row>'),
-                                           **{"xl/sharedStrings.xml": texts("名称")})  # fmt: skip
-    for _ in range(1500):
-        content = bytearray(good)
-        for _ in range(chance.randint(1, 5)):
-            content[chance.randrange(len(content))] = chance.randrange(256)
+    chance = random.Random(11)
+    good = book(sheet('<row r="1"><c r="A1" t="s"><v>0</v></c></row>'), shared=texts("名称"))
+    parts: dict[str, Any] = parts_of(
+        {"a": sheet('<row r="1"><c r="A1" t="s"><v>0</v></c></row>')}, shared=texts("名称")
+    )
+    for turn in range(80):
+        if turn % 2:
+            content = bytearray(good)
+            for _ in range(chance.randint(1, 5)):
+                content[chance.randrange(len(content))] = chance.randrange(256)
+            damaged = bytes(content)
+        else:  # inside the parts, where no checksum says so
+            name = chance.choice(list(parts))
+            text = str(parts[name])
+            place = chance.randrange(len(text))
+            damaged = archive(
+                parts | {name: text[:place] + chance.choice(["", "<", "9", '"', "/", "xyz"]) + text[place + 1 :]}
+            )
         try:
-            list(files.rows_of("xlsx", bytes(content)))
+            rows_of(damaged)
         except Refused:
             continue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import zipfile
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -20,10 +22,11 @@ from app.database import writing
 from app.errors import Refused
 from app.jobs import tasks
 from app.models import AuditEntry, Merchant, Task, TaskState
-from app.operations.transfer import columns, export, values
+from app.operations.transfer import columns, export, files, values
 from app.views import transfer
 from app.views.base import ConsoleView
 from tests.conftest import Actors, change, csrf_token, refresh
+from tests.operations.test_spreadsheets import rows_of, xlsx_of
 from tests.world import ALICE, BOB, HIDDEN, SECRET, TAGS, build, principal
 
 
@@ -115,9 +118,35 @@ def test_a_format_that_is_none_is_refused(operator: FlaskClient, full: Actors) -
 )  # fmt: skip
 def test_what_an_export_writes_the_import_reads_back(value: Any, kind: Any, shown: str) -> None:
     parse, _rule = columns._parser(kind, "项目", {})
-    for cell in (values.plain(transfer.text_of(value)), values.for_csv(transfer.text_of(value)), value):
-        assert parse(values.from_cell(cell)) == value
+    for name in ("csv", "xlsx"):
+        made = io.BytesIO()
+        out = files.writer(name, made, ["项目"])
+        out.row([transfer.text_of(value)])
+        out.close()
+        assert parse(rows_of(made.getvalue())[1][0]) == value
+    assert parse(rows_of(xlsx_of(["项目"], [value]))[1][0]) == value  # a person's own file
     assert values.for_csv(transfer.text_of(value)) == shown
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_an_export_that_is_opened_runs_nothing_and_keeps_every_digit(
+    app: Flask, session: Session, operator: FlaskClient, full: Actors, kind: str
+) -> None:
+    """As the bytes are: what Excel and WPS make of a file depends on nothing else."""
+    with writing():
+        full.alice.name, full.alice.contact, full.alice.remarks = "=cmd|'/c calc'!A1", "0012", "7301234567890123456"
+        full.bob.contact = "@SUM(A1)"
+        session.commit()
+    token = csrf_token(operator, "/logout/")
+    content = operator.post("/merchantview/export", data={"format": kind, "csrf_token": token}).get_data()
+    if kind == "csv":
+        assert content.startswith(b"\xef\xbb\xbf")
+        cells = {cell for row in csv.reader(io.StringIO(content.decode("utf-8-sig"))) for cell in row}
+        assert {"'=cmd|'/c calc'!A1", "0012\t", "7301234567890123456\t", "'@SUM(A1)"} <= cells
+        return
+    xml = zipfile.ZipFile(io.BytesIO(content)).read("xl/worksheets/sheet1.xml").decode()
+    texts = set(re.findall(r'<c [^>]*t="inlineStr"[^>]*><is><t[^>]*>([^<]*)</t></is></c>', xml))
+    assert "<f>" not in xml and {"'=cmd|'/c calc'!A1", "0012", "7301234567890123456", "'@SUM(A1)"} <= texts
 
 
 def test_yes_and_no_may_be_written_as_people_and_programs_do() -> None:

@@ -18,6 +18,7 @@ from app.models.base import State
 
 INTEGER_LIMIT = 2**31 - 1
 LONGEST_SHOWN = 80
+YES_OR_NO = ("是", "否")
 _DATE = re.compile(r"(\d{4})(?:[-/.年](\d{1,2})[-/.月](\d{1,2})日?|(\d{2})(\d{2}))(?:[ T]0?0:00(?::00)?)?")
 _SERIAL = re.compile(r"[1-9]\d{4}")
 _ZERO_DAY = date(1899, 12, 30)  # from which a spreadsheet counts the days of a date whose format was lost
@@ -53,6 +54,7 @@ class Column:
     values: tuple[str, ...] = ()
     words: Mapping[Any, str] = field(default_factory=dict)
     rule: str = ""
+    text: bool = True
     related: tuple[type[Any], str] | None = None
     apply: Callable[[Any, Any], bool] | None = None
     show: Callable[[Any], Any] | None = None
@@ -63,6 +65,11 @@ class Column:
     @property
     def attribute(self) -> str:
         return f"{self.name}_id" if self.related else self.name
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds a text, in which digits are no number: a name, a phone number, an identifier."""
+        return self.text and self.related is None
 
     def shown(self, row: Any) -> str:
         """The row's value as a preview says it."""
@@ -103,8 +110,9 @@ def of_model(model: type[Any], name: str, label: str, words: Mapping[Any, str] |
     parse, rule = _parser(column.type, label, words or {})
     values = tuple((words or {}).get(item, str(item)) for item in getattr(column.type, "enum", None) or ())
     return Column(
-        name, label, parse, required=more.pop("required", needed), values=values, words=words or {}, rule=rule, **more
-    )
+        name, label, parse, required=more.pop("required", needed), values=values, words=words or {}, rule=rule,
+        text=isinstance(column.type, String) and not values, **more,
+    )  # fmt: skip
 
 
 def by_name(name: str, label: str, model: type[Any], column: str, **more: Any) -> Column:
@@ -117,13 +125,14 @@ def _parser(kind: Any, label: str, words: Mapping[Any, str]) -> tuple[Callable[[
     if isinstance(kind, State):
         return _choice(kind.enum, label, words), ""
     if isinstance(kind, Boolean):
-        return _yes_or_no(label), "是 或 否"
+        return _yes_or_no(label), " 或 ".join(YES_OR_NO)
     if isinstance(kind, Date):
         return _day(label), "日期"
     if isinstance(kind, Integer):
         return _whole(label), "整数"
     if isinstance(kind, Numeric):
-        return _decimal(label, kind.scale or 0, kind.precision or 10), "数字"
+        rule = "数字；百分比格式的单元格按显示的数读取，5% 即 5" if "%" in label else "数字"
+        return _decimal(label, kind.scale or 0, kind.precision or 10), rule
     if isinstance(kind, Text):
         return _text(label, 5000, lines=True), "最多 5000 个字"
     if isinstance(kind, String):
@@ -192,7 +201,7 @@ def _refuse_day(label: str) -> date:
 
 def _whole(label: str) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        text = _number(text)
+        text = _number(text, label)
         text = text.split(".")[0] if re.fullmatch(r"(?a)[+-]?\d+\.0+", text) else text
         if not re.fullmatch(r"(?a)[+-]?\d{1,10}", text) or abs(int(text)) > INTEGER_LIMIT:
             raise Refused(f"{label}应为整数")
@@ -202,9 +211,12 @@ def _whole(label: str) -> Callable[[str], int]:
 
 
 def _decimal(label: str, places: int, precision: int) -> Callable[[str], float]:
+    """A column whose head names the per cent as its unit takes a number with the sign and without it."""
+    unit = "%" if "%" in label else ""
+
     def parse(text: str) -> float:
         try:
-            number = Decimal(_number(text).removesuffix("%").strip().replace("_", "?"))  # Python reads 1_0 as ten
+            number = Decimal(_number(text, label, unit).replace("_", "?"))  # Python reads 1_0 as ten
         except InvalidOperation:
             raise Refused(f"{label}应为数字") from None
         if not number.is_finite() or abs(number) >= 10 ** (precision - places):
@@ -216,29 +228,9 @@ def _decimal(label: str, places: int, precision: int) -> Callable[[str], float]:
     return parse
 
 
-def _number(text: str) -> str:
+def _number(text: str, label: str, unit: str = "") -> str:
     text = halved(text)
+    if text.endswith("%") and not unit:
+        raise Refused(f"{label}应为数字，不是百分比：请把单元格格式改为常规后填写数字")
+    text = text.removesuffix("%").strip()
     return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
-
-
-def matched(spec: ImportSpec, heads: Sequence[str]) -> dict[str, int]:
-    """Which place each of the import's columns has in a file. Refused for a head that stands twice, or no key."""
-    names = {bare(column.label): column.name for column in spec.columns}
-    names |= {column.name: column.name for column in spec.columns}
-    names |= {bare(alias): name for alias, name in spec.aliases.items()}
-    found: dict[str, int] = {}
-    for place, head in enumerate(heads):
-        name = names.get(bare(head))
-        if name is None:
-            continue
-        if name in found:
-            raise Refused(f"表头「{head}」重复：请只保留一列", field="file")
-        found[name] = place
-    if spec.key not in found and spec.mark not in found:
-        raise Refused(f"缺少表头「{spec.key_column.label}」：请使用模板的表头，列的顺序不限", field="file")
-    return found
-
-
-def bare(head: str) -> str:
-    """A head without its unit, its star and its blanks: what two heads have in common."""
-    return re.sub(r"\(.*|[*\s]", "", unicodedata.normalize("NFKC", head)).lower()

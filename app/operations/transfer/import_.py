@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,89 +22,102 @@ from app.database import let_go
 from app.errors import Refused
 from app.models.audit import record
 from app.models.task import Task, TaskKind, TaskState
-from app.operations.transfer.columns import Column, ImportSpec, bare, matched
+from app.operations.transfer.cells import shown
+from app.operations.transfer.columns import ImportSpec
 from app.operations.transfer.export import file_name
-from app.operations.transfer.files import XlsxWriter, kind_of, rows_of, writer
-from app.operations.transfer.importer import SHOWN, Importer, Line, Taken, cell_at
+from app.operations.transfer.files import writer
+from app.operations.transfer.heads import chosen, found_in, head_row, heads_at, matched
+from app.operations.transfer.importer import SHOWN, Importer, Taken, cell_at
 from app.operations.transfer.queue import Hold, wake
+from app.operations.transfer.sheets import Line, Table, check_kind, opened, pack
 from app.operations.transfer.specs import SPECS
 from app.redaction import redact
 
 CHUNK = 500
 SHOWN_ERRORS = 100
-SHOWN_ROWS = 10
 REASON = "失败原因"
 MODES = {"both": "新增并更新", "add": "仅新增（已有的跳过）", "update": "仅更新（没有的跳过）"}
 
 
 @dataclass(frozen=True)
 class Looked:
-    """What a look into an uploaded file found: its kind, heads, which of them are known, how many rows, hash."""
+    """What reading an uploaded file gave: its rows, packed, the row of its heads, how many rows follow, its hash."""
 
+    kept: bytes
     kind: str
-    heads: list[str]
-    places: dict[str, int]
+    head: int
     total: int
     digest: str
 
 
-def look(spec: ImportSpec, name: str, content: bytes) -> Looked:
-    """Read a file once, to its end. Refused, with what to do, when it cannot be imported at all."""
-    kind = kind_of(name, content)
-    heads, lines = table_of(kind, content)
-    places = matched(spec, heads)
-    total = sum(1 for _ in lines)
-    if not total:
-        raise Refused("文件里只有表头，没有数据", field="file")
-    return Looked(kind, heads, places, total, hashlib.sha256(content).hexdigest())
+def look(spec: ImportSpec, name: str, content: bytes, sheet: int | None = None) -> Looked:
+    """Read a file, once and to its end: the sheet that is named, else the one that the import's heads are on.
+
+    Refused, with what to do, when it cannot be read or holds no rows.
+    """
+    check_kind(name, content)
+    with opened(content) as book:
+        if sheet is not None and not (0 <= sheet < len(book.sheets) and book.sheets[sheet].rows):
+            raise Refused("请选择有内容的工作表", field="sheet")
+        place = found_in(spec, book.sheets) if sheet is None else sheet
+        if not book.sheets[place].rows:
+            names = "、".join(one.name for one in book.sheets if one.hidden)
+            raise Refused("文件里没有数据" + (f"（隐藏的工作表不导入：{names}）" if names else ""), field="file")
+        kept = pack(book, place)
+    table = Table(kept)
+    head = head_row(spec, table.first)
+    return Looked(kept, table.kind, head, rows_below(table, head), hashlib.sha256(content).hexdigest())
 
 
-def table_of(kind: str, content: bytes) -> tuple[list[str], Iterator[Line]]:
-    """A file's heads and its rows that hold anything."""
-    rows = enumerate(rows_of(kind, content), 1)
-    _number, heads = next(((number, cells) for number, cells in rows if any(cells)), (0, []))
-    while heads and not heads[-1]:
-        heads = heads[:-1]
-    return heads, ((number, cells) for number, cells in rows if any(cells))
+def rows_below(table: Table, head: int) -> int:
+    """How many rows follow that of the heads. Refused for a sheet that holds nothing else."""
+    count = table.count - sum(1 for number, _ in table.first if number <= head)
+    if count > 0:
+        return count
+    name = table.sheets[table.sheet].name
+    where = f"工作表「{name}」" if name else "文件"
+    left = "；".join(left_out(table))
+    raise Refused(f"{where}里只有表头，没有数据" + (f"（{left}）" if left else ""), field="file")
 
 
-def first_lines(task: Task) -> tuple[list[str], list[Line]]:
-    """The heads and the first rows of a task's file, for a look."""
-    heads, lines = table_of(task.params["kind"], storage.read_sealed(task.input_key))
-    return heads, list(itertools.islice(lines, SHOWN_ROWS))
+def left_out(table: Table) -> list[str]:
+    """What is hidden in a file and so not imported, in words."""
+    said, about = [], table.about
+    if names := [sheet.name for sheet in table.sheets if sheet.hidden]:
+        said.append(f"隐藏的工作表不导入：{'、'.join(names)}")
+    if count := about.get("hidden_rows"):
+        first = "、".join(str(number) for number in about["first_hidden"])
+        more = " 等" if count > len(about["first_hidden"]) else ""
+        said.append(f"隐藏或被筛选掉的 {count} 行不导入：第 {first}{more} 行")
+    if columns := about.get("hidden_columns"):
+        said.append(f"隐藏的列不导入：{'、'.join(columns)}")
+    return said
 
 
-def template(spec: ImportSpec, kind: str) -> io.BytesIO:
-    """An empty file with the import's heads and one row as an example, in a spreadsheet explained on a second sheet."""
-    target = io.BytesIO()
-    out = writer(kind, target, [column.label for column in spec.columns], spec.noun)
-    out.row([column.example for column in spec.columns])
-    if isinstance(out, XlsxWriter):
-        out.sheet("填写说明", ["列名", "必填", "填写说明", "示例"], [18, 14, 60, 24])
-        for column in spec.columns:
-            out.row([column.label, needed(column), "；".join(allowed(column)), column.example])
-        out.row([])
-        out.row(["更新已有记录时，空单元格表示不修改。列的顺序不限，不需要的列可以删除。"])
-    out.close()
-    target.seek(0)
-    return target
+def table_of(task: Task) -> Table:
+    """What was kept of a task's file."""
+    return Table(storage.read_sealed(task.params["kept"]))
 
 
-def needed(column: Column) -> str:
-    return "新增时必填" if column.required else "选填"
+def heads_of(spec: ImportSpec, task: Task, table: Table) -> tuple[list[str], dict[str, int]]:
+    """The heads of a task's file, and which place each of the import's columns has. Refused where that is not clear."""
+    heads = heads_at(table.first, task.params["head"])
+    if task.params.get("map") is not None:
+        return heads, chosen(spec, heads, task.params["map"])
+    return heads, matched(spec, heads, where_of(table, task.params["head"]))
 
 
-def allowed(column: Column) -> list[str]:
-    """What may stand in a column, in words."""
-    offered = f"可选：{'、'.join(column.values)}" if column.values else column.rule
-    return [part for part in (column.help, offered) if part]
+def where_of(table: Table, head: int) -> str:
+    """Where the heads were read, for a sentence."""
+    name = table.sheets[table.sheet].name
+    return f"在工作表「{name}」第 {head} 行" if name else f"在第 {head} 行"
 
 
-def unread(heads: Sequence[str], places: dict[str, int], exported: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The heads of a file that the import leaves: those that the list's export writes, and those that nobody knows."""
-    used, known = set(places.values()), {bare(label) for label in exported}
-    rest = [head for place, head in enumerate(heads) if place not in used and head not in {"", REASON}]
-    return [head for head in rest if bare(head) in known], [head for head in rest if bare(head) not in known]
+def files_of(task: Task) -> list[str]:
+    """The keys of all that the storage keeps for a task."""
+    params = task.params
+    unfiled = params.get("unfiled") or [""]
+    return [key for key in (task.input_key, params.get("kept"), *params.get("parts", []), unfiled[0]) if key]
 
 
 def imported_before(session: Session, view: str, digest: str, but: int = 0) -> Task | None:
@@ -121,21 +133,62 @@ def imported_before(session: Session, view: str, digest: str, but: int = 0) -> T
 def start(session: Session, task: Task) -> None:
     """From the dry run to the import itself; commits. Refused unless the dry run is over and nobody was quicker."""
     if not task.params.get("dry") or task.state != TaskState.SUCCEEDED:
-        raise Refused("这次导入已经开始或已结束")
-    params = {name: task.params[name] for name in ("spec", "kind", "mode")} | {"dry": False}
+        raise Refused(_BEGUN)
+    record(session, "import", subject=task, file=task.input_name, rows=task.total, mode=MODES[task.params["mode"]])
+    _again(session, task, {"dry": False})
+
+
+def choose(session: Session, task: Task, *, sheet: int, head: int, said: dict[str, str] | None) -> None:
+    """Check a file again as a person says it is to be read: which sheet, which row of heads, which column is which.
+
+    Commits. Another sheet is read from the file again, and its heads are looked for anew. Refused when the import has
+    begun, or where what was said cannot be.
+    """
+    if not task.params.get("dry") or not task.is_over or not task.input_key:
+        raise Refused(_BEGUN)
+    spec, table = SPECS[task.params["spec"]], table_of(task)
+    changed: dict[str, Any] = {"head": head, "map": said}
+    name, content, before = task.input_name, task.input_key, task.params["kept"]
+    let_go(session)
+    if sheet == table.sheet:
+        heads = heads_at(table.first, head)
+        if said is not None:
+            chosen(spec, heads, said)
+        _again(session, task, changed, total=rows_below(table, head))
+        return
+    looked = look(spec, name, storage.read_sealed(content), sheet)
+    kept = storage.put_sealed("tables", looked.kept)
+    try:
+        _again(session, task, {"kept": kept, "head": looked.head, "map": None}, total=looked.total)
+    except Refused:
+        storage.delete(kept)
+        raise
+    storage.delete(before)
+
+
+_BEGUN = "这次导入已经开始或已结束"
+_LASTING = ("spec", "kind", "mode", "dry", "kept", "head", "map")  # what a task's next run needs to know
+
+
+def _again(session: Session, task: Task, changed: dict[str, Any], **values: Any) -> None:
+    """To the queue once more, as if it were new; commits. Refused when somebody was quicker."""
+    params = {name: task.params.get(name) for name in _LASTING} | changed
+    spent = [task.output_key, *task.params.get("parts", [])]
     begun = session.execute(
         update(Task)
-        .where(Task.id == task.id, Task.state == TaskState.SUCCEEDED, Task.finished_at == task.finished_at)
-        .values(state=TaskState.QUEUED, params=params, done=0, failed=0, attempts=0, message="", finished_at=None)
+        .where(Task.id == task.id, Task.state == task.state, Task.finished_at == task.finished_at)
+        .values(
+            state=TaskState.QUEUED, params=params, done=0, failed=0, attempts=0, message="", finished_at=None,
+            cancel_asked=False, output_key="", **values,
+        )
         .execution_options(synchronize_session=False)
-    )
+    )  # fmt: skip
     if begun.rowcount != 1:  # type: ignore[attr-defined]
         session.rollback()
-        raise Refused("这次导入已经开始或已结束")
-    if task.output_key:
-        storage.delete(task.output_key)
-    record(session, "import", subject=task, file=task.input_name, rows=task.total, mode=MODES[task.params["mode"]])
+        raise Refused(_BEGUN)
     session.commit()
+    for key in filter(None, spent):
+        storage.delete(key)
     wake()
 
 
@@ -143,15 +196,21 @@ def start(session: Session, task: Task) -> None:
 
 
 def run(hold: Hold, task: Task) -> tuple[str, dict[str, Any]]:
-    """The rest of an import task's file; gives (sentence, what else to write into the task)."""
+    """The rest of an import task's file; gives (sentence, what else to write into the task).
+
+    Nothing is read from the file or written into the storage while a transaction is open.
+    """
     spec, params = SPECS[task.params["spec"]], dict(task.params)
-    kind, dry = params["kind"], bool(params["dry"])
-    let_go(hold.session)  # a great file takes its time to be opened
-    heads, lines = table_of(kind, storage.read_sealed(task.input_key))
-    importer = Importer(hold.session, spec, matched(spec, heads), mode=params["mode"], dry=dry)
+    dry, done, failed, passed = bool(params["dry"]), task.done, task.failed, 0
+    if not params.get("kept"):
+        raise Refused("请重新上传文件")  # it was sent to an earlier release
+    let_go(hold.session)
+    table = table_of(task)
+    _heads, places = heads_of(spec, task, table)
+    importer = Importer(hold.session, spec, places, mode=params["mode"], dry=dry)
     counts = Counter(params.get("counts") or {})
-    done, failed, passed = task.done, task.failed, 0
-    for chunk in _chunks(lines):
+    params = _filed(params)
+    for chunk in _chunks(lines_below(table, params["head"])):
         passed += len(chunk)
         if passed <= done:
             importer.pass_over(chunk)
@@ -160,13 +219,20 @@ def run(hold: Hold, task: Task) -> tuple[str, dict[str, Any]]:
         counts, done, failed = counts + taken.counts, passed, failed + len(taken.refused)
         params = _noted(params, counts, taken)
         hold.step(done, failed, params=params)
+        let_go(hold.session)
+        params = _filed(params)
     more: dict[str, Any] = {"params": params | {"parts": []}} | ({} if dry else {"input_key": ""})
     if failed:
-        name = file_name(f"{spec.noun}导入_失败行", kind)
-        more |= {"output_key": _failed_file(kind, heads, params["parts"]), "output_name": name}
+        name = file_name(f"{spec.noun}导入_失败行", params["kind"])
+        more |= {"output_key": _failed_file(table, params), "output_name": name}
         for part in params["parts"]:
             storage.delete(part)
     return told(counts, failed, dry=dry), more
+
+
+def lines_below(table: Table, head: int) -> Iterator[Line]:
+    """The rows under the heads."""
+    return ((number, cells) for number, cells in table.rows() if number > head)
 
 
 def told(counts: Counter[str], failed: int, *, dry: bool) -> str:
@@ -187,28 +253,37 @@ def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
 
 
 def _noted(params: dict[str, Any], counts: Counter[str], taken: Taken) -> dict[str, Any]:
-    """The task's parameters after a chunk; what it refused is put aside for the file of failed rows."""
+    """The task's parameters after a chunk, with what it refused; that goes into a file when the chunk is committed."""
     rows = [*params.get("rows", []), *taken.shown]
     kept = [row for outcome, most in SHOWN.items() for row in [row for row in rows if row[0] == outcome][:most]]
     noted = params | {"counts": dict(counts), "rows": kept}
     if taken.refused:
         taken.refused.sort(key=lambda item: item[0])
         # A reason may name what stood in the cell; the task's row keeps no phone number in the clear.
-        errors = [*params.get("errors", []), *([line, label, redact(why)] for line, label, why, _ in taken.refused)]
-        part = "\n".join(json.dumps([cells, why], ensure_ascii=False) for _, _, why, cells in taken.refused)
-        key = storage.put_sealed("parts", part.encode())
-        noted |= {"errors": errors[:SHOWN_ERRORS], "parts": [*params.get("parts", []), key]}
+        errors = [*params.get("errors", []), *([line, label, redact(why)] for line, label, why in taken.refused)]
+        part = json.dumps([[line, why] for line, _, why in taken.refused], ensure_ascii=False)
+        noted |= {"errors": errors[:SHOWN_ERRORS], "unfiled": storage.sealed("parts", part.encode())}
     return noted
 
 
-def _failed_file(kind: str, heads: list[str], parts: Sequence[str]) -> str:
+def _filed(params: dict[str, Any]) -> dict[str, Any]:
+    """Put what the last chunk refused into its file: outside its transaction, and again after a worker's death."""
+    if not params.get("unfiled"):
+        return params
+    key, sealed = params["unfiled"]
+    storage.keep(key, sealed)
+    return params | {"unfiled": None, "parts": [*params.get("parts", []), key]}
+
+
+def _failed_file(table: Table, params: dict[str, Any]) -> str:
     """The refused rows as they came, with the reason behind them; ready to be mended and sent again."""
+    why = {line: reason for part in params["parts"] for line, reason in json.loads(storage.read_sealed(part))}
+    heads = heads_at(table.first, params["head"])
     kept = [place for place, head in enumerate(heads) if head != REASON]
     target = io.BytesIO()
-    out = writer(kind, target, [*(heads[place] for place in kept), REASON])
-    for part in parts:
-        for line in storage.read_sealed(part).decode().split("\n"):
-            cells, why = json.loads(line)
-            out.row([*(cell_at(cells, place) for place in kept), why])
+    out = writer(params["kind"], target, [*(heads[place] for place in kept), REASON])
+    for number, cells in table.rows():
+        if number in why:
+            out.row([*(shown(cell_at(cells, place)) for place in kept), why[number]])
     out.close()
     return storage.put_sealed("failed", target.getvalue())

@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session, selectinload
 from app.database import reading
 from app.database import taken as columns_taken
 from app.errors import Refused
+from app.operations.transfer.cells import ERROR, NO_RESULT, ROUNDED, Cell, letters, shown
 from app.operations.transfer.columns import Column, ImportSpec
+from app.operations.transfer.sheets import Line
 from app.redaction import redact
 
-Line = tuple[int, list[str]]  # the row's number as a spreadsheet shows it, its cells
 Change = list[str]  # a column's label, the value before, the value after
 # How many rows of each outcome are kept to be shown; their numbers are counted whatever they are.
 SHOWN = {"updated": 100, "created": 50, "same": 10, "skipped": 10}
@@ -25,12 +26,13 @@ SHOWN = {"updated": 100, "created": 50, "same": 10, "skipped": 10}
 
 @dataclass
 class Wish:
-    """One row of the file that was understood: which row it means and what it says of it."""
+    """One row of the file: which row it means, what it says of it, and what of that cannot be (label, why)."""
 
     line: int
-    cells: list[str]
+    cells: list[Cell]
     mark: Any
     values: dict[str, Any]
+    wrong: list[tuple[str, str]]
 
 
 @dataclass
@@ -39,10 +41,11 @@ class Taken:
 
     counts: Counter[str] = field(default_factory=Counter)
     shown: list[list[Any]] = field(default_factory=list)  # outcome, line, name, changes
-    refused: list[tuple[int, str, str, list[str]]] = field(default_factory=list)  # line, columns, reason, cells
+    refused: list[tuple[int, str, str]] = field(default_factory=list)  # line, columns, reasons
 
-    def refuse(self, line: int, label: str, reason: str, cells: list[str]) -> None:
-        self.refused.append((line, label, reason, cells))
+    def refuse(self, line: int, *wrong: tuple[str, str]) -> None:
+        labels = dict.fromkeys(label for label, _ in wrong if label)
+        self.refused.append((line, "、".join(labels), "；".join(why for _, why in wrong)))
 
     def note(self, outcome: str, line: int, name: str, changes: list[Change]) -> None:
         self.counts[outcome] += 1
@@ -101,6 +104,7 @@ class Importer:
         self.columns = [(column, places[column.name]) for column in spec.columns if column.name in places]
         self.seen: dict[tuple[str, str], int] = {}
         self.meant: dict[Any, int] = {}  # a row's number, and the line that was the first to mean it
+        self._labels = {column.name: column.label for column in spec.columns}
         self.related: dict[str, dict[str, int]] = {column.name: {} for column, _ in self.columns if column.related}
 
     def pass_over(self, lines: Sequence[Line]) -> None:
@@ -108,7 +112,7 @@ class Importer:
         known = [(column, place) for column, place in self.columns if column.name in {self.spec.key, self.spec.mark}]
         for number, cells in lines:
             for column, place in known:
-                if text := cell_at(cells, place):
+                if text := shown(cell_at(cells, place)):
                     self.seen.setdefault((column.name, folded(text)), number)
 
     def take(self, lines: Sequence[Line]) -> Taken:
@@ -117,7 +121,7 @@ class Importer:
         with reading():
             self._find_related(lines)
             self.session.rollback()  # no lock is held while the rows are read
-        wishes = [wish for line in lines if (wish := self._read(*line, taken)) is not None]
+        wishes = [self._read(*line) for line in lines]
         with reading(enabled=self.dry), self.session.no_autoflush:
             taken.add(self._store(wishes))
             if self.dry:
@@ -132,28 +136,30 @@ class Importer:
                 continue
             model, name = column.related
             known = self.related[column.name]
-            texts = {cell_at(cells, place) for _, cells in lines} - known.keys() - {""}
+            texts = {shown(cell_at(cells, place)) for _, cells in lines} - known.keys() - {""}
             attribute = getattr(model, name)
             found = self.session.execute(select(attribute, model.id).where(attribute.in_(texts)))  # type: ignore[attr-defined]
             known.update({text: key for text, key in found})  # noqa: C416  (a Result is no mapping)
 
-    def _read(self, number: int, cells: list[str], taken: Taken) -> Wish | None:
+    def _read(self, number: int, cells: list[Cell]) -> Wish:
         values: dict[str, Any] = {}
         wrong: list[tuple[str, str]] = []
         for column, place in self.columns:
+            cell = cell_at(cells, place)
             try:
-                if text := cell_at(cells, place):
-                    values[column.name] = self._value(column, text)
+                if not isinstance(cell, str):
+                    raise Refused(_unusable(cell, f"{letters(place)}{number}"))
+                if cell:
+                    values[column.name] = self._value(column, cell)
                     if column.name in {self.spec.key, self.spec.mark}:
                         self._only_once(column, str(values[column.name]), number)
             except Refused as refused:
                 wrong.append((column.label, refused.message))
-        if not wrong and self.spec.key not in values and self.spec.mark not in values:
-            wrong.append((self.spec.key_column.label, f"请填写{self.spec.key_column.label}"))
-        if wrong:
-            taken.refuse(number, "、".join(label for label, _ in wrong), "；".join(text for _, text in wrong), cells)
-            return None
-        return Wish(number, cells, values.pop(self.spec.mark, None), values)
+        if not {self.spec.key, self.spec.mark} & values.keys():
+            key = self.spec.key_column
+            if key.label not in {label for label, _ in wrong}:
+                wrong.append((key.label, f"请填写{key.label}"))
+        return Wish(number, cells, values.pop(self.spec.mark, None), values, wrong)
 
     def _only_once(self, column: Column, text: str, number: int) -> None:
         earlier = self.seen.setdefault((column.name, folded(text)), number)
@@ -186,7 +192,7 @@ class Importer:
                 for wish in wishes:
                     taken.add(self._store([wish]))
             else:
-                taken.refuse(wishes[0].line, *self._said_of(error), wishes[0].cells)
+                taken.refuse(wishes[0].line, self._said_of(error))
         return taken
 
     def _said_of(self, error: IntegrityError | DataError) -> tuple[str, str]:
@@ -203,18 +209,44 @@ class Importer:
             row = None
             try:
                 row = self._first_to_mean(held.row_of(wish), wish.line)
+                if wrong := self._wrong(wish, row):
+                    taken.refuse(wish.line, *wrong)
+                    continue
                 before = getattr(row, self.spec.key, None)
                 outcome, name, changes = self._one(wish, row)
             except Refused as refused:
                 if row is not None:
                     self.session.expire(row)
                 label = self.spec.column(refused.field).label if refused.field else ""
-                taken.refuse(wish.line, label, refused.message, wish.cells)
+                taken.refuse(wish.line, *wish.wrong, (label, refused.message))
             else:
                 taken.note(outcome, wish.line, redact(name), changes)
                 if outcome == "updated":
                     held.renamed(before, row)
         return taken
+
+    def _wrong(self, wish: Wish, row: Any) -> list[tuple[str, str]]:
+        """All that is wrong with a row at once: what could not be read, what a new one lacks, what its whole says."""
+        wrong = list(wish.wrong)
+        if row is None and self.mode != "update":
+            named = wish.values.keys() | {name for name, label in self._labels.items() if label in dict(wrong)}
+            lacking = [column for column in self.spec.columns if column.required and column.name not in named]
+            wrong += [(column.label, f"新增时请填写{column.label}") for column in lacking]
+        if wrong:
+            wrong += self._checked(wish)
+        return wrong
+
+    def _checked(self, wish: Wish) -> list[tuple[str, str]]:
+        """What the whole row's check says of the values that could be read, on a row that is never kept."""
+        probe = self.spec.model()
+        try:
+            for column, _ in self.columns:
+                if column.name in wish.values:
+                    column.put(probe, wish.values[column.name])
+            self.spec.check(probe)
+        except Refused as refused:
+            return [(self._labels.get(refused.field or "", ""), refused.message)]
+        return []
 
     def _first_to_mean(self, row: Any, line: int) -> Any:
         """The row. Refused where an earlier line meant it too, one by its mark and the other by its key."""
@@ -233,9 +265,6 @@ class Importer:
             self.spec.check(row)
             return "updated" if changes else "same", name, changes
         row = self.spec.model()
-        for column in self.spec.columns:
-            if column.required and column.name not in wish.values:
-                raise Refused(f"新增时请填写{column.label}", field=column.name)
         self._put(wish, row)
         self.spec.check(row)
         if not self.dry:
@@ -250,13 +279,25 @@ class Importer:
                 continue
             before = column.shown(row)
             if column.put(row, wish.values[column.name]):
-                after = cell_at(wish.cells, place) if column.related else column.shown(row)
+                after = shown(cell_at(wish.cells, place)) if column.related else column.shown(row)
                 changes.append([column.label, redact(before), redact(after)])
         return changes
 
 
-def cell_at(cells: Sequence[str], place: int) -> str:
+def cell_at(cells: Sequence[Cell], place: int) -> Cell:
     return cells[place] if place < len(cells) else ""
+
+
+def _unusable(cell: list[str], where: str) -> str:
+    """Why a cell is no value, by its name in the sheet, and what to do."""
+    kind, text = cell
+    if kind == ERROR:
+        return f"{where} 是 {text}：请改正公式，或直接填写内容"
+    if kind == NO_RESULT:
+        return f"{where} 的公式没有结果：请用 Excel 或 WPS 打开并保存后再上传，或直接填写内容"
+    if kind == ROUNDED:
+        return f"{where} 是科学计数法（{text}），末几位可能已丢失：请设为文本格式后重新填写"
+    return f"{where} 是 16 位以上的数字，末几位已丢失：请设为文本格式后重新填写"
 
 
 def folded(key: Any) -> str:

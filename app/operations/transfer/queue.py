@@ -43,11 +43,11 @@ class Interrupted(Exception):
 def new_task(session: Session, kind: TaskKind, *, actor: Actor, view: str, title: str, **values: Any) -> Task:
     """Put a task into the queue and commit; a worker of this process, if there is one, begins at once.
 
-    Refused, and its file deleted, when the person has too many already.
+    Refused, and its files deleted, when the person has too many already.
     """
     if refusal := _no_room(session, actor.id):
-        if values.get("input_key"):
-            storage.delete(values["input_key"])
+        for key in filter(None, (values.get("input_key"), values.get("params", {}).get("kept"))):
+            storage.delete(key)
         raise Refused(refusal)
     task = Task(
         kind=kind, view=view, title=title[:128], user_id=actor.id, merchant_id=actor.merchant_id,

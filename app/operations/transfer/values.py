@@ -16,7 +16,7 @@ _BLANK = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]*"
 _RUNS = re.compile(rf"{_BLANK}(?:[\t\r\n]|'*{_BLANK}[=+\-@＝＋－＠﹢﹣﹦﹫])")
 _STARTS_WITH_CONTROL = re.compile(r"[\t\r\n]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_AROUND = re.compile(r"^[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+$")
+_INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u2060-\u2064\ufeff]")  # joiners are parts of emoji
 _DIGITS = re.compile(r"0\d+|\d{16,}")
 
 
@@ -62,17 +62,11 @@ def for_csv(value: Any) -> str:
     return f"{text}\t" if isinstance(made, str) and _DIGITS.fullmatch(text) else text
 
 
-def from_cell(value: Any) -> str:
-    """A cell of an uploaded file as the text that a person sees in it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "是" if value else "否"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 10**EXACT_DIGITS:
-        return str(int(value))
-    if isinstance(value, datetime):
-        midnight = (value.hour, value.minute, value.second) == (0, 0, 0)
-        return value.date().isoformat() if midnight else value.isoformat(sep=" ", timespec="seconds")
-    if isinstance(value, date):
-        return value.isoformat()
-    return restored(_AROUND.sub("", str(value)))
+def from_cell(text: str) -> str:
+    """A text of an uploaded file as a person sees it: nothing around it, no letter without width, no guard of ours.
+
+    Control characters and those that turn the direction of text stay: the column they are for refuses them.
+    """
+    if text.isprintable() and text[:1] not in {"'", " "} and text[-1:] != " ":
+        return text
+    return restored(_INVISIBLE.sub("", text).strip())

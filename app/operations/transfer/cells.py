@@ -1,0 +1,114 @@
+"""What a person sees in a cell, from what a spreadsheet keeps of it: its raw value and its number format.
+
+A cell is a text, or (for what no import may take for a value) a mark and a text: an error, a formula without its
+result, a number whose last digits are lost.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+Cell = str | list[str]
+ERROR, NO_RESULT, LOST_DIGITS, ROUNDED = "error", "no_result", "lost_digits", "rounded"
+ERRORS = frozenset({
+    "#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA",
+})  # fmt: skip
+DATE, PERCENT = "date", "%"
+_BUILT_IN: dict[int, str] = {9: PERCENT, 10: PERCENT} | dict.fromkeys(
+    [*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)], DATE
+)
+_LITERAL = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
+_DATE_PARTS = re.compile(r"[ymdhs]|aaa")
+_ZEROS = re.compile(r"0{2,}")
+_LAST_DAY = 2_958_466  # 9999-12-31 and one
+_EXACT = 10**15  # a spreadsheet's numbers hold no more digits than fifteen
+_EXPONENT = re.compile(r"[+-]?\d(?:\.\d+)?E\+\d{2,}")
+
+
+def kind_of_format(number: int, codes: dict[int, str]) -> str:
+    """What a number format makes of a number: a date, a per cent, `00…` for leading zeros, or nothing."""
+    if number not in codes:
+        return _BUILT_IN.get(number, "")
+    code = _LITERAL.sub("", codes[number]).split(";")[0].strip().lower()
+    if "general" in code or "通用格式" in code or "@" in code:
+        return ""
+    if "%" in code:
+        return PERCENT
+    if _DATE_PARTS.search(code):
+        return DATE
+    return code if _ZEROS.fullmatch(code) else ""
+
+
+def number(raw: str, kind: str, *, from_1904: bool) -> Cell:
+    """A number as it is shown, with all the digits that a spreadsheet keeps: 0.05 in a per-cent format is `5%`."""
+    if not kind and len(raw) < 16 and raw.isascii() and raw.isdigit() and (raw[0] != "0" or raw == "0"):
+        return raw
+    try:
+        value = float(raw)
+    except ValueError:
+        return raw.strip()
+    if not math.isfinite(value):
+        return raw.strip()
+    if kind == DATE and (shown := moment(value, from_1904=from_1904)):
+        return shown
+    if abs(value) >= _EXACT:
+        return [LOST_DIGITS, raw]
+    exact = Decimal(f"{value:.15g}")
+    if kind == PERCENT:
+        return f"{_plain(exact.scaleb(2))}%"
+    text = _plain(exact)
+    return text.zfill(len(kind)) if kind.startswith("0") and text.isdigit() else text
+
+
+def _plain(value: Decimal) -> str:
+    text = f"{value:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in {"-0", ""} else text
+
+
+def moment(days: float, *, from_1904: bool) -> str:
+    """A day that a spreadsheet counts as a date, a time or both; nothing for one that no calendar has."""
+    if not 0 <= days < _LAST_DAY:
+        return ""
+    seconds = round(days * 86400)
+    if seconds < 86400 and not from_1904:
+        return str(timedelta(seconds=seconds)).zfill(8) if seconds else ""
+    first = datetime(1904, 1, 1) if from_1904 else datetime(1899, 12, 30 if days >= 60 else 31)  # noqa: DTZ001
+    found = first + timedelta(seconds=seconds)
+    return found.date().isoformat() if seconds % 86400 == 0 else found.isoformat(sep=" ")
+
+
+def text(value: str, *, delimited: bool = False) -> Cell:
+    """A text; a spreadsheet's words for an error are no text, and in a CSV file neither is a rounded number."""
+    if value[:1] == "#" and value in ERRORS:
+        return [ERROR, value]
+    if delimited and "E+" in value and _EXPONENT.fullmatch(value):
+        return [ROUNDED, value]
+    return value
+
+
+def shown(cell: Cell) -> str:
+    """What stands in a cell, for a page or a file of refused rows."""
+    return cell if isinstance(cell, str) else cell[1]
+
+
+def letters(place: int) -> str:
+    """A column's name by its place: 0 is A."""
+    found, left = "", place + 1
+    while left:
+        left, rest = divmod(left - 1, 26)
+        found = chr(65 + rest) + found
+    return found
+
+
+def place_of(name: str) -> int:
+    """A column's place by its name; -1 for what is no column of a spreadsheet."""
+    if not (name.isascii() and name.isalpha() and len(name) < 4):
+        return -1
+    found = 0
+    for letter in name.upper():
+        found = found * 26 + ord(letter) - 64
+    return found - 1
