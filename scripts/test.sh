@@ -32,7 +32,7 @@ failed=0
 for url in "${TEST_POSTGRESQL_URL:-}" "${TEST_MYSQL_URL:-}"; do
   [ -n "$url" ] || continue
   echo "== the same on ${url%%:*}"
-  DOUZHOU_TEST_SERVER="$url" "$BIN/python" -m pytest -n 2 --dist loadgroup -q -m "not browser" \
+  DOUZHOU_TEST_SERVER="$url" "$BIN/python" -m pytest -n 2 --dist loadgroup -q -m "not browser and not any_database" \
     --ignore tests/douyin --ignore tests/sandbox --ignore tests/fidelity --ignore tests/project "$@" || failed=$?
 done
 exit "$failed"

@@ -13,6 +13,8 @@ from markupsafe import Markup
 from app import i18n
 from app.i18n import Catalogue, LanguageEnvironment, catalogue, say
 
+pytestmark = pytest.mark.any_database
+
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = Catalogue(
     {

@@ -24,6 +24,8 @@ from app.secrets import KeyRing, KeyRingError
 from config import Config, SettingError, guessable, patterned
 from tests.conftest import ROOT, free_port, test_environment
 
+pytestmark = pytest.mark.any_database
+
 NOT_THERE = "http://127.0.0.1:1"
 PUBLIC = "https://console.example"
 

@@ -14,6 +14,8 @@ import requests
 from app import bodies, server
 from tests.security.served import Served, answer_of, hidden_token, serving
 
+pytestmark = pytest.mark.any_database
+
 LOGIN = "/api/v1/security/login"
 SLOW = 200
 SOON = 3.0  # seconds; half of one on a machine that has nothing else to do (make bench-bombs)

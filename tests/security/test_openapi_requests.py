@@ -15,6 +15,8 @@ from app.tenancy import PLATFORM, app_scope
 from bench import openapi
 from tests.world import build
 
+pytestmark = pytest.mark.any_database
+
 REQUESTS, SECONDS = 10_000, 60.0
 LEAST = 200  # however slow the machine is
 

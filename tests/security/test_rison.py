@@ -14,6 +14,8 @@ from app import rison
 from bench.rison import LETTERS, ask, string
 from tests.world import principal
 
+pytestmark = pytest.mark.any_database
+
 GRAMMAR = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -19,6 +19,8 @@ from app.operations.transfer import sheets
 from tests.operations.test_spreadsheets import csv_of, rows_of
 from tests.operations.workbooks import BOMBS, MEGABYTE, archive, bomb, book, formats, parts_of, row, sheet, texts
 
+pytestmark = pytest.mark.any_database
+
 FAR = '<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
 
 
