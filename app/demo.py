@@ -142,10 +142,8 @@ def _users(session: Session, merchants: list[Merchant]) -> Iterator[tuple[str, s
     for name, role in (("admin", "platform_admin"), ("operator", "operator"), ("auditor", "auditor")):
         yield setting_up.add_user(session, name, role, password=passwords.new_password())
     for number, row in enumerate(merchants[: len(FULL)], start=1):
-        name = f"merchant{number}"
-        user, chosen = accounts.create_user(
-            session, name, ["owner"], merchant=row, full_name=name, password=passwords.new_password()
-        )
+        name, chosen = f"merchant{number}", passwords.new_password()
+        user = accounts.create_user(session, name, ["owner"], merchant=row, full_name=name, password=chosen)
         user.username = name  # as before names had their merchant's space: the same in every demo
         yield name, chosen
 
