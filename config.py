@@ -6,8 +6,11 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import ip_address
+from math import inf
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from zxcvbn import zxcvbn
@@ -32,7 +35,7 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
         value = float(raw)
     except ValueError:
         value = -1.0
-    if value < 0:
+    if not 0 <= value < inf:
         raise SettingError(f"{name} 应为不小于 0 的数字（must be a number >= 0），现在是 {raw!r}：请修改 .env。")
     return value
 
@@ -136,6 +139,16 @@ def _public_url(env: Mapping[str, str]) -> str:
     return url
 
 
+def _is_here(url: str) -> bool:
+    """Whether an address leads to this machine only, in the clear."""
+    host = urlsplit(url).hostname or ""
+    try:
+        own = ip_address(host).is_loopback
+    except ValueError:
+        own = host == "localhost"
+    return own and url.startswith("http://")
+
+
 def _smtp_url(env: Mapping[str, str]) -> str:
     url = env.get("SMTP_URL", "").strip()
     if url and not re.match(r"smtps?://([^/@\s]*@)?[^/@\s]+", url):
@@ -211,10 +224,10 @@ class Config:
         )
         self.REDIS_URL = env.get("REDIS_URL", "")
         self.PUBLIC_URL = _public_url(env)
-        if self.DEMO and self.PUBLIC_URL.startswith("https://"):
+        if self.DEMO and not _is_here(self.PUBLIC_URL):
             # It may debug, and send to this machine where people name an address.
             raise SettingError(
-                "DEMO=1 只用于本机演示，不能对外提供服务（not with https）：请从 .env 或环境变量中去掉它。"
+                "DEMO=1 只用于本机演示，不能对外提供服务（this machine only）：请从 .env 或环境变量中去掉它。"
             )
         self.SESSION_COOKIE_SECURE = self.PUBLIC_URL.startswith("https://")
         self.TRUSTED_HOSTS = [host.strip() for host in env.get("TRUSTED_HOSTS", "").split(",") if host.strip()]

@@ -53,8 +53,6 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
         addresses.allow_loopback()
     i18n.init_app(app)
     logs.init_logging(app.config["LOG_LEVEL"])
-    if hops := app.config["PROXY_HOPS"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     secrets.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db, directory=str(Path(__file__).resolve().parent.parent / "migrations"))
@@ -63,7 +61,7 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     websession.init_app(app)
     headers.init_app(app)
     requestguard.init_app(app)
-    app.wsgi_app = _ReadOnlyUnlessPost(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _before(app)  # type: ignore[method-assign]
     operations.load()
     with app.app_context():
         database.keep_private(db.engine.url)
@@ -79,6 +77,14 @@ def create_app(env: Mapping[str, str] | None = None, **overrides: Any) -> Flask:
     cli.register(app)
     demo.register(app)
     return app
+
+
+def _before(app: Flask) -> Any:
+    """What a request passes before the application sees it."""
+    served: Any = app.wsgi_app
+    if hops := app.config["PROXY_HOPS"]:
+        served = ProxyFix(served, x_for=hops, x_proto=hops, x_host=hops)
+    return _ReadOnlyUnlessPost(served)
 
 
 class _ReadOnlyUnlessPost:

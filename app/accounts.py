@@ -164,11 +164,9 @@ def set_password(
     end_credentials(session, user, keep=keep)
 
 
-def change_own_password(
-    session: Session, user: ConsoleUser, old: str, new: str, *, keep: str | None, address: str
-) -> None:
+def change_own_password(session: Session, user: ConsoleUser, old: str, new: str, *, keep: str | None) -> None:
     """A user's own change: the old password is asked (and guesses are counted), the other sessions end."""
-    attempt = throttle.begin(session, f"change:{user.username}", address)
+    attempt = throttle.begin_again(session, user.username)
     if not passwords.matches(old, user.password):
         raise Refused("当前密码不正确", field="old_password")
     if passwords.matches(new, user.password):

@@ -3,8 +3,8 @@
 gunicorn gives a connection to a thread as soon as it is there, and a sixteenth client that dawdles stops everyone.
 Here the main loop gathers what a client sends; a thread begins once the head and the body, or its first 64 KB, have
 come. Whoever is slower than `patience` is sent away. A thread then waits in two cases alone: for the rest of a greater
-body, which only those who have logged in may send, and for a client that does not take its answer; at most half of the
-threads at a time, the next one is sent away at once.
+body, which only those who have logged in may send, at most half of the threads at a time; and for a client that does
+not take its answer, a quarter. The next one is sent away at once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import selectors
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -47,7 +48,7 @@ class Line(socket.socket):
     Raises TimeoutError for a body that does not come, BrokenPipeError for an answer that is not taken.
     """
 
-    def __init__(self, accepted: socket.socket, slots: threading.Semaphore) -> None:
+    def __init__(self, accepted: socket.socket, slots: Mapping[int, threading.Semaphore]) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         self.slots = slots
         self.read_until = 0.0
@@ -87,12 +88,12 @@ class Line(socket.socket):
         if poll.poll(0):
             return True
         left = until - time.monotonic()
-        if left <= 0 or not self.slots.acquire(blocking=False):
+        if left <= 0 or not self.slots[event].acquire(blocking=False):
             return False
         try:
             return bool(poll.poll(left * 1000))
         finally:
-            self.slots.release()
+            self.slots[event].release()
 
 
 class Visit(TConn):
@@ -204,7 +205,9 @@ class Worker(ThreadWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.slots = threading.Semaphore(max(1, self.cfg.threads // 2))
+        # Each for itself: strangers who do not take their answers do not stop the uploads of those who have logged in.
+        half, quarter = max(1, self.cfg.threads // 2), max(1, self.cfg.threads // 4)
+        self.slots = {select.POLLIN: threading.Semaphore(half), select.POLLOUT: threading.Semaphore(quarter)}
         self.waiting: dict[Visit, None] = {}  # the longest first
         self.max_keepalived = MOST_WAITING  # beside these and the waiting ones, some must be left for new ones
 

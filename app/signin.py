@@ -162,7 +162,7 @@ def enter(user: ConsoleUser, answer: Response, *, second: bool = False) -> Respo
 
 def prove_again(orm: Session, user: ConsoleUser, password: str, code: str) -> bool:
     """Password, and code where the second factor is on, once more. Commits. Raises TooManyAttempts."""
-    attempt = throttle.begin(orm, f"change:{user.username}", _address())  # commits: nothing is open meanwhile
+    attempt = throttle.begin_again(orm, user.username)  # commits: nothing is open meanwhile
     if not passwords.matches(password, user.password):
         return False
     if twofactor.is_on(orm, user.id) and not twofactor.check(orm, user, code):

@@ -54,6 +54,14 @@ def begin(session: Session, user_name: str, address: str, *, device: str = "") -
     return Attempt(row.id, row.user_hash)
 
 
+def begin_again(session: Session, user_name: str) -> Attempt:
+    """The same for somebody who has logged in and is asked for the password again: counted for that user alone.
+
+    What strangers do at the same address, an office's or an operator's, keeps nobody from going on.
+    """
+    return begin(session, f"change:{user_name}", "", device="again")
+
+
 def _limits(row: LoginAttempt, *, known_device: bool) -> list[tuple[int, tuple[Any, ...]]]:
     if known_device:
         return [(PER_USER, (LoginAttempt.user_hash == row.user_hash, LoginAttempt.address == row.address))]

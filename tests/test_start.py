@@ -143,10 +143,17 @@ def test_a_process_started_with_testing_set_is_none(tmp_path: Path) -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
-def test_a_demo_is_not_for_the_public() -> None:
+@pytest.mark.parametrize("url", [PUBLIC, "http://203.0.113.5", "http://console.example:8080", "https://127.0.0.1"])
+def test_a_demo_is_not_for_the_public(url: str) -> None:
     """What a demo may (debug, send to this machine), nobody outside gets by one forgotten line."""
     with pytest.raises(SettingError, match="DEMO"):
-        Config(settings(DEMO="1", PUBLIC_URL=PUBLIC, PROXY_HOPS="1"))
+        Config(settings(DEMO="1", PUBLIC_URL=url, PROXY_HOPS="1"))
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-1", "1e999", "many"])
+def test_a_number_is_a_number(number: str) -> None:
+    with pytest.raises(SettingError, match="STEP_UP_ABOVE"):
+        Config(settings(STEP_UP_ABOVE=number))
 
 
 # Files.

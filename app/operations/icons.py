@@ -31,6 +31,8 @@ MOST = 1024 * 1024  # bytes
 LONGEST = 500  # characters of an address, as its column has them
 SIDE = 4096  # pixels, by the header, before anything is decoded
 PIXELS = 2048 * 2048
+SCANS = 100  # of a JPEG, each decoded over the whole picture; programs make ten, a megabyte holds tens of thousands
+SCAN = b"\xff\xda"  # stands in no other place of a picture's data
 SHOWN = 160  # pixels: what pages need at twice their density
 BROKEN = (  # what decoders answer purpose-made input with
     OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError,
@@ -104,6 +106,8 @@ def _drawn(content: bytes) -> bytes:
         width, height = image.size
         if not (0 < width <= SIDE and 0 < height <= SIDE and width * height <= PIXELS):
             raise Undelivered("图片尺寸过大", lasting=True)
+        if image.format == "JPEG" and content.count(SCAN) > SCANS:
+            raise Undelivered("不是可用的图片", lasting=True)
         image.draft("RGB", (SHOWN, SHOWN))
         drawn = image.convert("RGBA")
     drawn.thumbnail((SHOWN, SHOWN))

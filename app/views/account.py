@@ -327,7 +327,7 @@ def _renamed(form: NameForm, user: User) -> bool:
 
 
 def _changed(form: PasswordForm, user: User) -> bool:
-    keep, address = websession.current_hash(), (request.remote_addr or "")[:64]
+    keep = websession.current_hash()
     try:
         accounts.change_own_password(
             db.session(),
@@ -335,7 +335,6 @@ def _changed(form: PasswordForm, user: User) -> bool:
             form.old_password.data or "",
             form.password.data or "",
             keep=keep,
-            address=address,
         )
         db.session.commit()
     except Refused as refused:

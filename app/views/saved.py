@@ -54,9 +54,16 @@ def kept(view: Any, query: str) -> str:
     known = PLAIN | set(view.search_columns) | set(view.flags)
     pairs = [
         (name, value) for name, value in parse_qsl(query[:LONGEST_QUERY])
-        if name in known or name.startswith(("_flt_", "_oc_", "_od_"))
+        if name in known or name.startswith("_flt_") or _orders(view, name, value)
     ]  # fmt: skip
     return urlencode(pairs, safe=",.!:=")
+
+
+def _orders(view: Any, name: str, value: str) -> bool:
+    """Whether it is an order that the list has: any other is refused when the view is opened."""
+    return (name == f"_oc_{view.endpoint}" and value in view.order_columns) or (
+        name == f"_od_{view.endpoint}" and value in {"asc", "desc"}
+    )
 
 
 def is_personal(query: str) -> bool:

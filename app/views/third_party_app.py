@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import current_app, flash, has_request_context, redirect, url_for
 from flask_appbuilder import expose, has_access
+from flask_appbuilder.security.decorators import permission_name
 from markupsafe import Markup
 from sqlalchemy import inspect
 
@@ -175,6 +176,12 @@ class ThirdPartyAppView(OperationActions, PlatformView):
     @has_access
     def delete(self, pk: str) -> Any:
         return prove_first() or super().delete(pk)
+
+    @expose("/revert/<pk>/<int:entry>", methods=["POST"])
+    @has_access
+    @permission_name("edit")
+    def revert(self, pk: str, entry: int) -> Any:
+        return prove_first(self.row_url(self.found(pk)) or "") or super().revert(pk, entry)
 
     @expose("/self_test/<pk>", methods=["POST"])
     @has_access

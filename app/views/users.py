@@ -114,8 +114,8 @@ class AccountsView(PlatformView):
     @has_access
     def add(self) -> Any:
         merchant = self.merchant_of_new()
-        if merchant is None and (asked := prove_first()) is not None:
-            return asked  # whoever makes an administrator could as well change a role
+        if (asked := prove_first()) is not None:
+            return asked  # a new account opens what it is for, for as long as it is there
         form = account_form(self.roles_offered, editing=False, merchant=merchant)()
         if form.validate_on_submit():
             try:

@@ -252,19 +252,29 @@ def test_a_body_that_drips_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatc
     assert time.monotonic() - begun < 3
 
 
+def many_scans(count: int) -> bytes:
+    """A picture whose last scan is there so many times: little to send, long to decode."""
+    made = BytesIO()
+    Image.new("L", (640, 640), 90).save(made, "JPEG", progressive=True)
+    content = made.getvalue()
+    at = content.rindex(b"\xff\xda")
+    return content[:at] + content[at:-2] * count + content[-2:]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"<html><script>alert(1)</script>", "不是可用的图片"),
         (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "不是可用的图片"),
         (b"", "不是可用的图片"),
+        (many_scans(101), "不是可用的图片"),
         (picture("BMP"), "不是可用的图片"),
         (picture()[:60], "不是可用的图片"),
         (bomb(50_000, 50_000), "图片尺寸过大"),
         (bomb(4_097, 1), "图片尺寸过大"),
         (bomb(4_000, 4_000), "图片尺寸过大"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_what_is_no_picture_or_too_large_a_one_is_not_kept(
     app: Flask, session: Session, shown: MiniProgram, host: Receiver, content: bytes, words: str

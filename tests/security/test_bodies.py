@@ -204,6 +204,29 @@ def test_slow_uploads_of_those_who_have_logged_in_stop_nobody(served: Served, br
             line.close()
 
 
+def test_answers_that_nobody_takes_do_not_stop_an_upload(served: Served, browser: requests.Session) -> None:
+    cookie = f"Cookie: douzhou={browser.cookies['douzhou']}"
+    start = head("/merchantview/import", cookie, f"Content-Length: {300_000}", kind="multipart/form-data; boundary=x")
+    lines = []
+    try:
+        for _ in range(16):
+            line = socket.socket()
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            line.connect(("127.0.0.1", int(served.url.rpartition(":")[2])))
+            line.sendall(HALVES["not reading"])
+            lines.append(line)
+        time.sleep(0.5)
+        with served.connect() as upload:
+            upload.settimeout(20)
+            upload.sendall(start + b"--x\r\n" + b"y" * 70_000)
+            time.sleep(0.5)
+            upload.sendall(b"y" * (300_000 - 70_005))
+            assert not answer_of(upload).startswith("HTTP/1.1 408 ")
+    finally:
+        for line in lines:
+            line.close()
+
+
 def test_a_body_that_dawdles_is_given_up(served: Served) -> None:
     with served.connect() as line:
         line.sendall(HALVES["body"])

@@ -18,7 +18,7 @@ from app import signin, twofactor
 from app.models import TwoFactor
 from app.models.base import utcnow
 from app.models.user import PLATFORM_ROLES
-from app.throttle import PER_USER
+from app.throttle import PER_ADDRESS, PER_USER
 from tests.conftest import PASSWORD, Actors, csrf_token, log_in
 from tests.security.conftest import audit, found, post, token
 from tests.security.second import (
@@ -185,6 +185,17 @@ def test_guesses_at_the_password_are_counted(client_for: Callable[..., FlaskClie
         answers = [post(client, CONFIRM, password="wrong password!").status_code for _ in range(PER_USER + 1)]
         assert answers == [422] * PER_USER + [429]
         assert post(client, CONFIRM, password=PASSWORD).status_code == 429
+
+
+def test_strangers_at_the_same_address_keep_nobody_from_proving(
+    app: Flask, client_for: Callable[..., FlaskClient]
+) -> None:
+    client = client_for("operator")
+    for number in range(PER_ADDRESS + 1):
+        body = {"username": f"nobody{number}", "password": "wrong password!", "provider": "db"}
+        app.test_client().post("/api/v1/security/login", json=body)
+    with later(11):
+        assert post(client, CONFIRM, password=PASSWORD).status_code == 302
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from app.models import (
     TaskKind,
     TaskState,
     ThirdPartyApp,
+    User,
 )
 from app.models.base import utcnow
 from app.operations import OPERATIONS
@@ -118,11 +119,25 @@ def test_a_third_party_apps_secrets_are_not_changed_by_a_session_left_open(
         for path in (f"{base}/add", f"{base}/edit/{key}", f"{base}/delete/{key}"):
             assert admin.get(path).headers["Location"].startswith(CONFIRM), path
             assert admin.post(path, data=sent).headers["Location"].startswith(CONFIRM), path
+        assert admin.post(f"{base}/revert/{key}/1", data=sent).headers["Location"].startswith(CONFIRM)
         session.rollback()
         session.expire_all()
         assert session.get_one(ThirdPartyApp, key).secret_sealed == before
         post(admin, CONFIRM, password=PASSWORD)
         assert admin.get(f"{base}/edit/{key}").status_code == 200
+
+
+def test_an_account_for_a_merchant_is_not_made_by_a_session_left_open(
+    session: Session, actors: Actors, client_for: Callable[..., FlaskClient]
+) -> None:
+    """Its link opens for years what the session opens for hours."""
+    client = client_for("operator")
+    sent = {"csrf_token": csrf_token(client, "/account/password"), "username": "ghost", "roles": "owner"}
+    path = f"/staff/add?merchant={actors.alice.id}"
+    with later(30):
+        assert client.post(path, data=sent).headers["Location"].startswith(CONFIRM)
+    session.rollback()
+    assert session.scalar(select(User.id).where(User.username.startswith("ghost"))) is None
 
 
 @pytest.mark.parametrize(("count", "asks"), [(20, False), (21, True)])

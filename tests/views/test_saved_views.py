@@ -36,6 +36,7 @@ def test_a_view_keeps_conditions_order_and_columns_but_no_page(
     session: Session, actors: Actors, operator: FlaskClient
 ) -> None:
     query = "state=suspended&q=花&order=-name&cols=name,state&size=50&page=3&nonsense=1&all=1"
+    query += "&_oc_MerchantView=nonsense&_od_MerchantView=up&_oc_Other=name"  # an order that no list has is none
     answer = keep(operator, "停用的花店", query)
     (row,) = views(session)
     assert row.query == "state=suspended&q=%E8%8A%B1&order=-name&cols=name,state&size=50"
