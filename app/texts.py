@@ -11,8 +11,16 @@ from app.errors import Refused
 _NEVER = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff\ufffe\uffff"
 _IN_LINES = re.compile(f"[{_NEVER}]")
 _IN_A_LINE = re.compile(f"[{_NEVER}\t\n\r\u2028\u2029]")
+# Letters without width, which come along when something is copied: two names that look the same would be two. Joiners
+# stay, they are parts of emoji.
+_WIDTHLESS = re.compile(r"[\u00ad\u061c\u180e\u200b\u200e\u200f\u2060-\u2064\u3164\ufeff]")
 UNSEEN = "含有看不见的控制字符：请删除后重试"
 BROKEN = "不能换行，也不能含有制表符和看不见的控制字符"
+
+
+def seen(text: str) -> str:
+    """The text without letters that have no width."""
+    return _WIDTHLESS.sub("", text)
 
 
 def fault(text: str, *, lines: bool = False) -> str:

@@ -74,6 +74,10 @@ class ConsoleForm(FlaskForm):
 
     def validate(self, extra_validators: Any = None) -> bool:
         """Check the fields; what their texts may not hold is said beside each."""
+        for field in self:
+            if isinstance(field, StringField) and not isinstance(field, PasswordField | TextAreaField | HiddenField):
+                field.raw_data = field.raw_data and [texts.seen(str(raw)) for raw in field.raw_data]
+                field.data = texts.seen(field.data) if isinstance(field.data, str) else field.data
         sound = bool(super().validate(extra_validators))
         for field in self:
             if not isinstance(field, StringField) or isinstance(field, HiddenField) or not isinstance(field.data, str):

@@ -193,7 +193,7 @@ class SavedViewsView(BaseView):
         return redirect(address(row))
 
     def _named(self, row: SavedView, name: str, *, shared: bool) -> None:
-        name = name.strip()
+        name = texts.seen(name).strip()
         if not name or len(name) > LONGEST_NAME:
             raise Refused(f"请填写视图名称，最多 {LONGEST_NAME} 个字")
         texts.checked(name, "视图名称")

@@ -154,6 +154,8 @@ class AccountsView(PlatformView):
                 change(db.session(), user, form)
                 db.session.commit()
                 flash(f"已保存{self.noun}「{user}」", "success")
+                if form.roles.data != held and not user.password:
+                    flash("该用户还没有设置密码，之前的链接已失效：请用「重置密码」再生成一个", "warning")
                 return redirect(url_for(f"{self.endpoint}.show", pk=user.id))
             except Refused as refused:
                 db.session.rollback()

@@ -126,6 +126,24 @@ def test_it_is_said_beside_the_field_and_nothing_is_saved(
     assert session.get_one(Merchant, actors.alice.id).contact == ""
 
 
+def test_letters_without_width_are_left_out(
+    session: Session, actors: Actors, client_for: Callable[..., FlaskClient]
+) -> None:
+    """They come along when something is copied; a joiner is a part of what is seen."""
+    answer = submit(
+        client_for("operator"),
+        f"/merchantview/edit/{actors.alice.id}",
+        name="\ufeff零\u200b宽\u2060店",
+        contact="👩\u200d👧",
+    )
+    assert answer.status_code == 302
+    session.expire_all()
+    row = session.get_one(Merchant, actors.alice.id)
+    assert (row.name, row.contact) == ("零宽店", "👩\u200d👧")
+    empty = submit(client_for("operator"), f"/merchantview/edit/{actors.alice.id}", name="\u200b")
+    assert empty.status_code == 422
+
+
 def test_the_name_of_a_saved_view_is_refused(client_for: Callable[..., FlaskClient]) -> None:
     client = client_for("operator")
     data = {

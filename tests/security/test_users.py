@@ -105,6 +105,17 @@ def test_a_new_role_is_in_the_audit_log(session: Session, client_for: Callable[.
     assert [(row.before["roles"], row.after["roles"]) for row in changed] == [(["auditor"], ["operator"])]
 
 
+def test_a_new_role_ends_the_link_of_who_has_no_password_yet_and_says_so(
+    session: Session, client_for: Callable[..., FlaskClient]
+) -> None:
+    admin = client_for("platform_admin")
+    client_for("auditor")
+    number = found(session, "auditor1").id
+    post(admin, f"/users/reset/{number}")
+    post(admin, f"/users/edit/{number}", full_name="甲", email="", roles="operator", active="y")
+    assert "之前的链接已失效" in admin.get(f"/users/show/{number}").get_data(as_text=True)
+
+
 def test_nobody_disables_or_resets_themselves(session: Session, client_for: Callable[..., FlaskClient]) -> None:
     admin = client_for("platform_admin")
     number = found(session, "platform_admin0").id
