@@ -210,7 +210,7 @@ def test_an_import_names_the_column_of_a_taken_value(app: Flask, session: Sessio
         done = importer.take([(2, ["花店", "餐饮"]), (3, ["面馆", "餐饮"])])
     finally:
         sa.event.remove(session, "before_flush", hurry)
-    assert [(line, label, why) for line, label, why, _cells in done.refused] == [(2, "商户名称", "与已有记录重复")]
+    assert done.refused == [(2, "商户名称", "与已有记录重复")]
     assert done.counts["created"] == 1
 
 

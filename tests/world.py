@@ -36,7 +36,7 @@ HIDDEN = re.compile(
 )
 SKIPPED = frozenset({"web_session", "login_attempt", "pace_bucket", "job_run"})
 TOLD: dict[str, dict[str, Any]] = {  # where code demands more of a value than its type
-    "mini_program": {"state": AuthorizationState.AUTHORIZED, "audit_state": "approved"},
+    "mini_program": {"state": AuthorizationState.AUTHORIZED, "audit_state": "approved", "icon_key": ""},
     "operation_run": {
         "state": RunState.FAILED, "operation": "submit_audit", "subject_type": "mini_program", "params": {},
         "lock": None,

@@ -318,7 +318,7 @@ def test_a_token_ends_after_half_an_hour(app: Flask, user: Callable[..., str]) -
         b'{"username": "\\u0000", "password": "x"}',
         b'{"username": "\\ud800", "password": "x"}',
         b'{"username": "bob", "password": "\\ud800"}',
-        b"[" * 100_000,
+        b"[" * 60_000,
         b"\xff\xfe",
         b'{"username": "' + b"x" * 300 + b'", "password": "x"}',
     ],
