@@ -183,6 +183,19 @@ def custom_percents() -> bytes:
     return book(sheet(heads + "".join(rows)), style=styles(10, "0.0%;[Red]-0.0%", '0"%"', "0\\%"))
 
 
+def behind_conditions() -> bytes:
+    heads = row(1, ["商户名称", "行业", "佣金比例（%）"])
+    given = [(0.05, 1), (0.12, 2), (8, 3)]
+    rows = [row(n, [f"店{n}", "餐饮", value], [0, 0, mark]) for n, (value, mark) in enumerate(given, 2)]
+    return book(sheet(heads + "".join(rows)), style=styles('[=0]"";0%', '[=0]"-";0.00%', "[>=1]0;0%"))
+
+
+def no_numbers() -> bytes:
+    heads = row(1, ["商户名称", "行业", "佣金比例（%）"])
+    given = ["5²", "①②", "1e1", "1_0", "Infinity", "٥"]
+    return book(sheet(heads + "".join(row(n, [f"店{n}", "餐饮", value]) for n, value in enumerate(given, 2))))
+
+
 def titled() -> bytes:
     return book(sheet(row(1, ["二〇二七年商户登记表"]) + row(2, ["填表人：王女士", None, "日期：2027-01-01"])
                       + row(4, ["序号", "名称 *", "行业\n（必填）", "联系电话", "佣金"])
@@ -245,6 +258,14 @@ DRILL = {
         "店2": {"commission_rate": 7.0}, "店3": {"commission_rate": 12.5}, "店4": {"commission_rate": 8.0},
         "店5": {"commission_rate": 9.0}, "店6": {"commission_rate": 100.0},
     }),
+    "per cents behind a condition": Case(behind_conditions, {
+        "店2": {"commission_rate": 5.0}, "店3": {"commission_rate": 12.0},
+    }, ("C4 的格式只对一部分数显示百分号",)),
+    "numbers that are none": Case(no_numbers, says=("佣金比例（%）应为数字", "6 有错误")),
+    "CSV, zeros kept by a formula": Case(
+        '商户名称,行业,佣金比例（%）\r\n"=""00123""",餐饮,5\r\n别的店,餐饮,1.38e+10\r\n'.encode, {"00123": {}},
+        ("C3 是科学计数法",), name="a.csv",
+    ),
     "formulas": Case(formulas, {"花店甲": {"contact": "", "commission_rate": 5.0}}, ("C3 的公式没有结果", "D3 是 #DIV/0!")),
     "hidden parts": Case(hidden, {"花店甲": {"contact": "", "remarks": ""}}, (
         "隐藏的工作表不导入：旧数据", "隐藏或被筛选掉的 1 行不导入：第 3 行", "隐藏的列不导入：F",

@@ -10,36 +10,50 @@ import math
 import re
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 
 Cell = str | list[str]
-ERROR, NO_RESULT, LOST_DIGITS, ROUNDED = "error", "no_result", "lost_digits", "rounded"
+ERROR, NO_RESULT, LOST_DIGITS, ROUNDED, UNCLEAR = "error", "no_result", "lost_digits", "rounded", "unclear"
 ERRORS = frozenset({
     "#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA",
 })  # fmt: skip
-DATE, PERCENT = "date", "%"
+DATE, PERCENT, MIXED = "date", "%", "mixed"  # mixed: a per cent or not, as the value is
 _BUILT_IN: dict[int, str] = {9: PERCENT, 10: PERCENT} | dict.fromkeys(
     [*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)], DATE
 )
 _LITERAL = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNORECASE)
 _DATE_PARTS = re.compile(r"[ymdhs]|aaa")
+_PLACES = re.compile(r"[0#?]")
+_GENERAL = ("general", "通用格式")
 _ZEROS = re.compile(r"0{2,}")
 _LAST_DAY = 2_958_466  # 9999-12-31 and one
 _EXACT = 10**15  # a spreadsheet's numbers hold no more digits than fifteen
-_EXPONENT = re.compile(r"[+-]?\d(?:\.\d+)?E\+\d{2,}")
+_EXPONENT = re.compile(r"[+-]?\d(?:\.\d+)?E\+\d{2,}", re.IGNORECASE)
+_KEPT_AS_TEXT = re.compile(r'="([^"]*)"')  # how a spreadsheet's people keep leading zeros in a CSV file
 
 
 def kind_of_format(number: int, codes: dict[int, str]) -> str:
     """What a number format makes of a number: a date, a per cent, `00…` for leading zeros, or nothing."""
-    if number not in codes:
-        return _BUILT_IN.get(number, "")
-    code = _LITERAL.sub("", codes[number]).split(";")[0].strip().lower()
-    if "general" in code or "通用格式" in code or "@" in code:
+    return _kind_of_code(codes[number]) if number in codes else _BUILT_IN.get(number, "")
+
+
+@cache
+def _kind_of_code(written: str) -> str:
+    sections = [section.strip().lower() for section in _LITERAL.sub("", written).split(";")]
+    numbers = [section for section in sections if _PLACES.search(section) or _is_general(section)]
+    per_cents = ["%" in section for section in numbers]
+    if any(per_cents):
+        return PERCENT if all(per_cents) else MIXED
+    code = sections[0]
+    if _is_general(code) or "@" in code:
         return ""
-    if "%" in code:
-        return PERCENT
     if _DATE_PARTS.search(code):
         return DATE
     return code if _ZEROS.fullmatch(code) else ""
+
+
+def _is_general(section: str) -> bool:
+    return any(word in section for word in _GENERAL)
 
 
 def number(raw: str, kind: str, *, from_1904: bool) -> Cell:
@@ -47,7 +61,7 @@ def number(raw: str, kind: str, *, from_1904: bool) -> Cell:
     if not kind and len(raw) < 16 and raw.isascii() and raw.isdigit() and (raw[0] != "0" or raw == "0"):
         return raw
     try:
-        value = float(raw)
+        value = float(raw.replace("_", "?"))  # Python reads 1_0 as ten
     except ValueError:
         return raw.strip()
     if not math.isfinite(value):
@@ -57,6 +71,8 @@ def number(raw: str, kind: str, *, from_1904: bool) -> Cell:
     if abs(value) >= _EXACT:
         return [LOST_DIGITS, raw]
     exact = Decimal(f"{value:.15g}")
+    if kind == MIXED:
+        return [UNCLEAR, raw]
     if kind == PERCENT:
         return f"{_plain(exact.scaleb(2))}%"
     text = _plain(exact)
@@ -85,14 +101,26 @@ def text(value: str, *, delimited: bool = False) -> Cell:
     """A text; a spreadsheet's words for an error are no text, and in a CSV file neither is a rounded number."""
     if value[:1] == "#" and value in ERRORS:
         return [ERROR, value]
-    if delimited and "E+" in value and _EXPONENT.fullmatch(value):
+    if delimited and "+" in value and _EXPONENT.fullmatch(value):
         return [ROUNDED, value]
+    if delimited and value[:2] == '="' and (kept := _KEPT_AS_TEXT.fullmatch(value)):
+        return kept[1]
     return value
 
 
 def shown(cell: Cell) -> str:
     """What stands in a cell, for a page or a file of refused rows."""
     return cell if isinstance(cell, str) else cell[1]
+
+
+def returned(cell: Cell) -> str | float:
+    """A refused cell in the file that goes back: sent again as it is, it is refused again."""
+    if isinstance(cell, str):
+        return cell
+    mark, raw = cell
+    if mark in {NO_RESULT, UNCLEAR}:
+        return "#N/A"
+    return float(raw) if mark in {LOST_DIGITS, ROUNDED} else raw
 
 
 def letters(place: int) -> str:

@@ -17,7 +17,18 @@ from typing import Any
 
 from .cells import Cell
 from .delimited import Delimited
-from .limits import CPU_SECONDS, LONGEST_SHOWN, LOOKED_AT, MEMORY, MOST_ROWS, MOST_TEXT, Unreadable, too_much
+from .limits import (
+    CPU_SECONDS,
+    FEW,
+    LONGEST_SHOWN,
+    LOOKED_AT,
+    MEMORY,
+    MOST_ROWS,
+    MOST_SHOWN,
+    MOST_TEXT,
+    Unreadable,
+    too_much,
+)
 from .xlsx import Workbook
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -43,20 +54,22 @@ def say(value: Any) -> int:
 
 def look(book: Workbook | Delimited) -> dict[str, Any]:
     """The sheets, and how those that are shown begin."""
-    sheets = []
+    sheets, size = [], 0
     for place, (name, hidden) in enumerate(book.sheets):
         rows: list[Any] = []
         for number, cells in () if hidden else book.rows(place):
-            rows.append((number, [_short(cell) for cell in cells]))
+            short = [_short(cell, LONGEST_SHOWN if size < MOST_SHOWN else FEW) for cell in cells]
+            size += sum(len(cell if isinstance(cell, str) else cell[1]) for cell in short)
+            rows.append((number, short))
             if len(rows) == LOOKED_AT:
                 break
         sheets.append({"name": name, "hidden": hidden, "rows": rows})
     return {"kind": book.kind, "sheets": sheets}
 
 
-def _short(cell: Cell) -> Cell:
+def _short(cell: Cell, most: int) -> Cell:
     """As much of a cell as a page shows: one long text may be named by every cell."""
-    return cell[:LONGEST_SHOWN] if isinstance(cell, str) else [cell[0], cell[1][:LONGEST_SHOWN]]
+    return cell[:most] if isinstance(cell, str) else [cell[0], cell[1][:most]]
 
 
 def rows(book: Workbook | Delimited, sheet: int) -> dict[str, Any]:

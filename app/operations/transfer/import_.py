@@ -22,7 +22,7 @@ from app.database import let_go
 from app.errors import Refused
 from app.models.audit import record
 from app.models.task import Task, TaskKind, TaskState
-from app.operations.transfer.cells import shown
+from app.operations.transfer.cells import returned
 from app.operations.transfer.columns import ImportSpec
 from app.operations.transfer.export import file_name
 from app.operations.transfer.files import writer
@@ -284,6 +284,6 @@ def _failed_file(table: Table, params: dict[str, Any]) -> str:
     out = writer(params["kind"], target, [*(heads[place] for place in kept), REASON])
     for number, cells in table.rows():
         if number in why:
-            out.row([*(shown(cell_at(cells, place)) for place in kept), why[number]])
+            out.row([*(returned(cell_at(cells, place)) for place in kept), why[number]])
     out.close()
     return storage.put_sealed("failed", target.getvalue())

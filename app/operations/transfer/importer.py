@@ -11,14 +11,16 @@ from sqlalchemy import select
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
+from app import texts
 from app.database import reading
 from app.database import taken as columns_taken
 from app.errors import Refused
-from app.operations.transfer.cells import ERROR, NO_RESULT, ROUNDED, Cell, letters, shown
-from app.operations.transfer.columns import Column, ImportSpec
+from app.operations.transfer.cells import ERROR, NO_RESULT, ROUNDED, UNCLEAR, Cell, letters, shown
+from app.operations.transfer.columns import LONGEST_WORD, Column, ImportSpec
 from app.operations.transfer.sheets import Line
 from app.redaction import redact
 
+QUOTED = 30  # characters of a cell that a sentence names
 Change = list[str]  # a column's label, the value before, the value after
 # How many rows of each outcome are kept to be shown; their numbers are counted whatever they are.
 SHOWN = {"updated": 100, "created": 50, "same": 10, "skipped": 10}
@@ -76,9 +78,9 @@ class Held:
             return named
         row, label = self.by_mark.get(wish.mark), self.spec.column(self.spec.mark).label
         if row is None:
-            raise Refused(f"{label}「{wish.mark}」不存在：新增的行请留空这一列", field=self.spec.mark)
+            raise Refused(f"{label}「{wish.mark[:QUOTED]}」不存在：新增的行请留空这一列", field=self.spec.mark)
         if named is not None and named is not row:
-            raise Refused(f"{self.spec.key_column.label}「{key}」已被另一行使用", field=self.spec.key)
+            raise Refused(f"{self.spec.key_column.label}「{str(key)[:QUOTED]}」已被另一行使用", field=self.spec.key)
         return row
 
     def renamed(self, before: Any, row: Any) -> None:
@@ -113,7 +115,7 @@ class Importer:
         for number, cells in lines:
             for column, place in known:
                 if text := shown(cell_at(cells, place)):
-                    self.seen.setdefault((column.name, folded(text)), number)
+                    self.seen.setdefault((column.name, folded(text[:LONGEST_WORD])), number)
 
     def take(self, lines: Sequence[Line]) -> Taken:
         """One chunk."""
@@ -136,9 +138,10 @@ class Importer:
                 continue
             model, name = column.related
             known = self.related[column.name]
-            texts = {shown(cell_at(cells, place)) for _, cells in lines} - known.keys() - {""}
+            named = {shown(cell_at(cells, place)) for _, cells in lines} - known.keys() - {""}
+            asked = {text for text in named if len(text) <= LONGEST_WORD and not texts.fault(text)}
             attribute = getattr(model, name)
-            found = self.session.execute(select(attribute, model.id).where(attribute.in_(texts)))  # type: ignore[attr-defined]
+            found = self.session.execute(select(attribute, model.id).where(attribute.in_(asked)))  # type: ignore[attr-defined]
             known.update({text: key for text, key in found})  # noqa: C416  (a Result is no mapping)
 
     def _read(self, number: int, cells: list[Cell]) -> Wish:
@@ -167,11 +170,12 @@ class Importer:
             raise Refused(f"与第 {earlier} 行重复：同一文件里只能出现一次")
 
     def _value(self, column: Column, text: str) -> Any:
+        texts.checked(text, column.label, lines=True)
         if column.related is None:
             return column.parse(text)
         key = self.related[column.name].get(text)
         if key is None:
-            raise Refused(f"{column.label}「{text[:30]}」不存在：请先新建，或改为已有的名称")
+            raise Refused(f"{column.label}「{text[:QUOTED]}」不存在：请先新建，或改为已有的名称")
         return key
 
     # What becomes of it.
@@ -297,6 +301,8 @@ def _unusable(cell: list[str], where: str) -> str:
         return f"{where} 的公式没有结果：请用 Excel 或 WPS 打开并保存后再上传，或直接填写内容"
     if kind == ROUNDED:
         return f"{where} 是科学计数法（{text}），末几位可能已丢失：请设为文本格式后重新填写"
+    if kind == UNCLEAR:
+        return f"{where} 的格式只对一部分数显示百分号：请把单元格格式改为常规后填写数字"
     return f"{where} 是 16 位以上的数字，末几位已丢失：请设为文本格式后重新填写"
 
 

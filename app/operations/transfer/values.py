@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 LONGEST = 32_767  # characters in a spreadsheet's cell
 EXACT_DIGITS = 15  # a spreadsheet's numbers hold no more
-_BLANK = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]*"
+_PARTS = re.compile(r"([\s\u00ad\u200b-\u200f\u2060\ufeff]*+)(.*)", re.DOTALL)
+_BREAK = re.compile(r"[\t\r\n]")
 # What makes a spreadsheet calculate, also after blanks and in the full-width forms that some take for the same.
-_RUNS = re.compile(rf"{_BLANK}(?:[\t\r\n]|'*{_BLANK}[=+\-@＝＋－＠﹢﹣﹦﹫])")
-_STARTS_WITH_CONTROL = re.compile(r"[\t\r\n]")
+_SIGNS = frozenset("=+-@＝＋－＠﹢﹣﹦﹫")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _INVISIBLE = re.compile(r"[\u00ad\u200b\u200e\u200f\u2060-\u2064\ufeff]")  # joiners are parts of emoji
 _DIGITS = re.compile(r"0\d+|\d{16,}")
@@ -22,7 +22,14 @@ _DIGITS = re.compile(r"0\d+|\d{16,}")
 
 def runs(text: str) -> bool:
     """Whether a spreadsheet might take a text for a formula."""
-    return bool(_RUNS.match(text)) or bool(_STARTS_WITH_CONTROL.match(text))
+    blank, rest = _parted(text)
+    return bool(_BREAK.search(blank)) or _parted(rest.lstrip("'"))[1][:1] in _SIGNS
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """The blanks that a text begins with, and the rest; in one go, however many they are."""
+    found = _PARTS.fullmatch(text)
+    return (found[1], found[2]) if found else ("", text)
 
 
 def neutral(text: str) -> str:
