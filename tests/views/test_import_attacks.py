@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import tracemalloc
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from app import storage
 from app.database import writing
 from app.models import Industry, Merchant, Task
-from app.operations.transfer import child, values
+from app.operations.transfer import child, files, values
 from app.operations.transfer.columns import halved
 from app.operations.transfer.xlsx import Workbook
 from tests.conftest import Actors, refresh
@@ -104,3 +105,13 @@ def test_what_is_kept_to_be_shown_is_little_whatever_the_sheets_name() -> None:
 )
 def test_what_has_another_meaning_is_not_made_narrow(text: str, narrow: str) -> None:
     assert halved(text) == narrow
+
+
+def test_what_looks_like_an_escape_comes_back_as_it_was() -> None:
+    target = io.BytesIO()
+    names = ["店_x0041_甲", "_x005F_", "_x", "_x000A_乙"]
+    out = files.writer("xlsx", target, ["商户名称"])
+    for name in names:
+        out.row([name])
+    out.close()
+    assert [cells for _, cells in Workbook(target.getvalue()).rows(0)][1:] == [[name] for name in names]

@@ -266,6 +266,14 @@ DRILL = {
         '商户名称,行业,佣金比例（%）\r\n"=""00123""",餐饮,5\r\n别的店,餐饮,1.38e+10\r\n'.encode, {"00123": {}},
         ("C3 是科学计数法",), name="a.csv",
     ),
+    "a row of no height": Case(
+        lambda: book(sheet(row(1, HEADS[:2]) + row(2, ["花店甲", "餐饮"]) + row(3, ["看不见的店", "餐饮"], more=' ht="0"'))),
+        {"花店甲": {}}, ("隐藏或被筛选掉的 1 行不导入：第 3 行",),
+    ),
+    "five digits that are no date": Case(
+        lambda: book(sheet(row(1, HEADS) + row(2, ["花店甲", "餐饮", None, None, "20271"]) + row(3, ["花店乙", "餐饮", None, None, DAY]))),
+        {"花店乙": {"expires_on": date(2027, 1, 5)}}, ("套餐到期日应为日期",),
+    ),
     "formulas": Case(formulas, {"花店甲": {"contact": "", "commission_rate": 5.0}}, ("C3 的公式没有结果", "D3 是 #DIV/0!")),
     "hidden parts": Case(hidden, {"花店甲": {"contact": "", "remarks": ""}}, (
         "隐藏的工作表不导入：旧数据", "隐藏或被筛选掉的 1 行不导入：第 3 行", "隐藏的列不导入：F",
@@ -293,6 +301,9 @@ DRILL = {
     "a Numbers file": Case(lambda: archive({"Index/Document.iwa": b"x", "preview.jpg": b"x"}), refused="Numbers", name="a.numbers"),
     "only hidden sheets": Case(
         lambda: archive(parts_of({"商户": sheet(ROWS)}, states={"商户": "hidden"})), refused="隐藏的工作表不导入：商户",
+    ),
+    "a style of 5,000 digits": Case(
+        lambda: book(sheet(row(1, HEADS[:2]) + f'<row r="2"><c s="{"1" * 5000}"><v>1</v></c></row>')), refused="已损坏",
     ),
     "an empty sheet": Case(lambda: book(sheet("")), refused="没有数据"),
 }  # fmt: skip

@@ -27,6 +27,7 @@ from .limits import (
     MOST_SHOWN,
     MOST_TEXT,
     Unreadable,
+    damaged,
     too_much,
 )
 from .xlsx import Workbook
@@ -98,6 +99,8 @@ def main() -> None:
             say(rows(book, int(wanted)))
     except Unreadable as refused:
         say({"refused": str(refused)})
+    except (ValueError, LookupError, ArithmeticError):  # what no program writes: a style of 5,000 digits, no such code
+        say({"refused": str(damaged())})
     except MemoryError:
         book = None  # type: ignore[assignment]
         say({"refused": str(too_much())})

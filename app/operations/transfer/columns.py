@@ -21,6 +21,7 @@ YES_OR_NO = ("是", "否")
 _DATE = re.compile(r"(\d{4})(?:[-/.年](\d{1,2})[-/.月](\d{1,2})日?|(\d{2})(\d{2}))(?:[ T]0?0:00(?::00)?)?")
 _SERIAL = re.compile(r"[1-9]\d{4}")
 _ZERO_DAY = date(1899, 12, 30)  # from which a spreadsheet counts the days of a date whose format was lost
+_DAYS = range(36_526, 73_051)  # this century's: another number of five digits is no date
 _PLAIN_NUMBER = re.compile(r"(?a)[+-]?(?:\d+\.?\d*|\.\d+)")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
@@ -190,7 +191,7 @@ def _yes_or_no(label: str) -> Callable[[str], bool]:
 def _day(label: str) -> Callable[[str], date]:
     def parse(text: str) -> date:
         text = halved(text)
-        if _SERIAL.fullmatch(text):
+        if _SERIAL.fullmatch(text) and int(text) in _DAYS:
             return _ZERO_DAY + timedelta(days=int(text))
         match = _DATE.fullmatch(text)
         try:

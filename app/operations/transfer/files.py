@@ -17,6 +17,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from app.errors import Refused
 from app.operations.transfer.values import for_csv, plain
 
+_ESCAPE = re.compile(r"_x[0-9A-Fa-f]{4}_")
 FORMATS = {"csv": "CSV", "xlsx": "Excel"}
 TYPES = {
     "csv": "text/csv; charset=utf-8",
@@ -99,7 +100,7 @@ class XlsxWriter:
     def row(self, values: Iterable[Any]) -> None:
         if self._count >= SHEET_ROWS:
             self._begin()
-        cells = [plain(value) for value in values]
+        cells = [_literal(plain(value)) for value in values]
         self._sheet.append([*map(self._formatted, cells, self._formats)] if self._formats else cells)
         self._count += 1
 
@@ -111,6 +112,11 @@ class XlsxWriter:
     def close(self) -> None:
         self._book.save(self._stream)
         self._book.close()
+
+
+def _literal(value: Any) -> Any:
+    """A text in which readers see no escape of a character: `_x0041_` is A to them."""
+    return _ESCAPE.sub(r"_x005F\g<0>", value) if isinstance(value, str) and "_x" in value else value
 
 
 def writer(kind: str, stream: IO[bytes], heads: Sequence[str], title: str = "", formats: Sequence[str] = ()) -> Writer:

@@ -159,7 +159,8 @@ class Rows(Texts):
             self.taking, self.valued = not self.aside, True
         elif name == "row":
             self.number = whole_number(attributes["r"]) if "r" in attributes else self.number + 1
-            self.row, self.place, self.hidden = {}, -1, attributes.get("hidden") in TRUE
+            self.row, self.place = {}, -1
+            self.hidden = attributes.get("hidden") in TRUE or attributes.get("ht") == "0"
         elif name == "f":
             self.formula = True
         elif name == "rPh":
