@@ -31,7 +31,7 @@ from app.models import MiniProgram, OperationRun, RunState, ThirdPartyApp
 from app.operations import inbound
 from app.tenancy import PLATFORM, app_scope
 from bench.kill import prepare
-from tests.conftest import COMPONENT, ROOT, SandboxServer, free_port, new_database, test_environment
+from tests.conftest import COMPONENT, ROOT, SandboxServer, bench_environment, free_port, new_database
 from tests.pushes import about, sealed
 
 
@@ -45,7 +45,7 @@ class Site:
         if chosen.database:
             os.environ["DOUZHOU_TEST_SERVER"] = chosen.database
         url = new_database(folder, how)
-        self.env = test_environment(url, self.sandbox.url) | {"DOUYIN_TIMEOUT": "10", "DOUZHOU_ENV": str(folder / "x")}
+        self.env = bench_environment(url, self.sandbox.url) | {"DOUYIN_TIMEOUT": "10", "DOUZHOU_ENV": str(folder / "x")}
         self.env |= {"OUTAGE_SPEED": "1", "OUTAGE_ORIGIN": str(time.time())}
         self.app: Flask = create_app(self.env)
         with self.app.app_context():

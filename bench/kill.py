@@ -39,7 +39,7 @@ from app.models import (
 )
 from app.operations import credentials, onboarding, release, template
 from app.tenancy import PLATFORM, app_scope
-from tests.conftest import COMPONENT, ROOT, SandboxServer, free_port, fresh_ticket, pass_time, test_environment
+from tests.conftest import COMPONENT, ROOT, SandboxServer, bench_environment, free_port, fresh_ticket, pass_time
 
 POINTS = ("before_intent", "after_intent", "after_effect", "before_commit", "random")
 STEPS = ("upload_code", "submit_audit", "release")
@@ -160,7 +160,7 @@ def main() -> int:
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="douzhou-kill-"))
     sandbox = SandboxServer(free_port(), "--audit-seconds", "86400")
-    env = test_environment(chosen.database or f"sqlite:///{folder / 'kill.db'}", sandbox.url) | {"DOUYIN_TIMEOUT": "1"}
+    env = bench_environment(chosen.database or f"sqlite:///{folder / 'kill.db'}", sandbox.url) | {"DOUYIN_TIMEOUT": "1"}
     app = create_app(env)
     spread = max(3, 2 * len(STEPS) * chosen.apps // max(1, chosen.kills))
     killer = Killer({**os.environ, **env, "DOUZHOU_ENV": str(folder / "none")}, chosen.kills, spread)

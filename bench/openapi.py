@@ -30,7 +30,7 @@ from app import create_app
 from app import setup as setting_up
 from app.api import operations as operations_api
 from app.tenancy import PLATFORM, app_scope
-from tests.conftest import test_environment
+from tests.conftest import bench_environment
 from tests.world import ALICE, Principal, build, principal, text_keys
 
 APPID = text_keys(ALICE)[1]
@@ -108,7 +108,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1e9, help="end after so many at the latest")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="douzhou-openapi-"))
-    app = create_app(test_environment(f"sqlite:///{folder / 'openapi.db'}", "http://127.0.0.1:9"))
+    app = create_app(bench_environment(f"sqlite:///{folder / 'openapi.db'}", "http://127.0.0.1:9"))
     app.config["PROPAGATE_EXCEPTIONS"] = False
     logging.disable(logging.WARNING)
     with app.app_context():

@@ -32,13 +32,13 @@ def measure(chosen: argparse.Namespace, how: str) -> dict[str, Any]:
     from app.models import MiniProgram  # noqa: PLC0415
     from app.tenancy import PLATFORM, app_scope  # noqa: PLC0415
     from bench.kill import prepare  # noqa: PLC0415
-    from tests.conftest import ROOT, SandboxServer, free_port, new_database, test_environment  # noqa: PLC0415
+    from tests.conftest import ROOT, SandboxServer, bench_environment, free_port, new_database  # noqa: PLC0415
 
     folder = Path(tempfile.mkdtemp(prefix="douzhou-outage-"))
     if chosen.database:
         os.environ["DOUZHOU_TEST_SERVER"] = chosen.database
     sandbox = SandboxServer(free_port(), "--audit-seconds", "86400")
-    env = test_environment(new_database(folder, how), sandbox.url) | {"DOUYIN_TIMEOUT": "10"}
+    env = bench_environment(new_database(folder, how), sandbox.url) | {"DOUYIN_TIMEOUT": "10"}
     env |= {"DOUZHOU_ENV": str(folder / "none"), "STORAGE_URL": f"file://{folder}/files"}
     app = create_app(env)
     workers: list[subprocess.Popen[bytes]] = []

@@ -28,7 +28,7 @@ from app import operations as core
 from app.models import Door, MiniProgram, OperationRun, RunState
 from app.tenancy import PLATFORM, app_scope
 from bench.kill import prepare
-from tests.conftest import ROOT, SandboxServer, free_port, test_environment
+from tests.conftest import ROOT, SandboxServer, bench_environment, free_port
 
 WORKER = [sys.executable, "-m", "bench.start_worker"]
 APPS = 24
@@ -89,7 +89,7 @@ def main() -> int:
     if chosen.workers:
         folder = Path(tempfile.mkdtemp(prefix="douzhou-start-"))
         sandbox = SandboxServer(free_port(), "--audit-seconds", "86400")
-        env = test_environment(f"sqlite:///{folder / 'start.db'}", sandbox.url)
+        env = bench_environment(f"sqlite:///{folder / 'start.db'}", sandbox.url)
         app = create_app(env)
         try:
             with app.app_context():

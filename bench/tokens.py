@@ -32,7 +32,7 @@ from app.models.base import utcnow
 from app.operations import credentials, onboarding
 from app.operations.tokens import Slot
 from app.tenancy import PLATFORM, app_scope
-from tests.conftest import COMPONENT, SandboxServer, free_port, fresh_ticket, new_database, test_environment
+from tests.conftest import COMPONENT, SandboxServer, bench_environment, free_port, fresh_ticket, new_database
 
 Answers = Any
 
@@ -146,7 +146,7 @@ def _measure(options: argparse.Namespace, sandbox: SandboxServer) -> int:
     with tempfile.TemporaryDirectory(prefix="douzhou-tokens-") as folder:
         url = new_database(Path(folder), "tokens")
         # Small pools: the threads share them, and a server as installed takes a hundred connections in all.
-        env = {**test_environment(url, sandbox.url), "WORKER_THREADS": "1", "WEB_THREADS": "1"}
+        env = {**bench_environment(url, sandbox.url), "WORKER_THREADS": "1", "WEB_THREADS": "1"}
         app = create_app(env)
         slot = _prepare(app, sandbox)
         gate, answers = spawn.Barrier(options.processes + 1), spawn.Queue()

@@ -151,6 +151,11 @@ def test_environment(database_url: str, sandbox_url: str) -> dict[str, str]:
     }
 
 
+def bench_environment(database_url: str, sandbox_url: str) -> dict[str, str]:
+    """The same for processes of their own, which no test makes: a demo's, that may speak to a sandbox on loopback."""
+    return test_environment(database_url, sandbox_url) | {"DEMO": "1"}
+
+
 # What only an application made in a test may have: no environment sets it.
 UNDER_TEST = {"TESTING": True, "FAB_PASSWORD_HASH_METHOD": "pbkdf2:sha256:1"}
 test_environment.__test__ = False  # type: ignore[attr-defined]
