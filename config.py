@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from math import inf
@@ -47,11 +49,28 @@ def _flag(env: Mapping[str, str], name: str) -> bool:
     return raw in {"1", "true", "yes", "on"}
 
 
+def _hashes(word: bytes) -> Iterator[bytes]:
+    """What hashes make of a word, as bytes and as people write them."""
+    for name in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "blake2s", "blake2b"):
+        digest = hashlib.new(name, word, usedforsecurity=False).digest()
+        yield from (digest, digest.hex().encode(), base64.b64encode(digest), base64.b64encode(digest).rstrip(b"="))
+
+
+# A hash of nothing, or of a word that stands for a key, looks random and everybody knows it.
+_WORDS = (b"", b"0", b"\0", b"test", b"secret", b"password", b"changeme")
+KNOWN = frozenset(made for word in _WORDS for end in (b"", b"\n") for made in _hashes(word + end))
+
+
 def guessable(secret: str) -> bool:
-    """Whether a text was not made at random: short, repeated, a run of the keyboard, or for the most part words."""
-    if len(secret) < 32 or len(set(secret)) < 8:
+    """Whether a text was not made at random: short, repeated, a run of the keyboard or two that alternate, for the
+    most part words, or what a hash makes of nothing."""
+    if len(secret) < 32 or len(set(secret)) < 8 or {secret.encode(), secret.lower().encode()} & KNOWN:
         return True
     looked_at = secret[:LOOKED_AT]
+    if (
+        len({ord(after) - ord(before) for before, after in zip(looked_at, looked_at[1:], strict=False)}) < 10
+    ):  # random ones have 13
+        return True
     if zxcvbn(looked_at)["guesses_log10"] < GUESSES:
         return True
     found = [
@@ -62,7 +81,10 @@ def guessable(secret: str) -> bool:
 
 
 def patterned(key: bytes) -> bool:
-    """Whether bytes were not made at random: few different ones, in even steps, or a text that can be guessed."""
+    """Whether bytes were not made at random: few different ones, in even steps, a text that can be guessed, or what a
+    hash makes of nothing."""
+    if key in KNOWN:
+        return True
     steps = {(after - before) % 256 for before, after in zip(key, key[1:], strict=False)}
     if min(len(set(key)), len(steps)) < len(key) // 2:
         return True
@@ -180,15 +202,14 @@ class Config:
     FAB_ADD_SECURITY_PERMISSION_VIEW = False
     FAB_ADD_SECURITY_VIEW_MENU_VIEW = False
     FAB_ADD_SECURITY_PERMISSION_VIEWS_VIEW = False
-    FAB_ADD_OPENAPI_VIEWS = False  # ours: app/api/openapi.py and app/views/api_page.py
+    FAB_ADD_OPENAPI_VIEWS = False  # ours: app/api/operators/openapi.py and app/views/account/api_page.py
     FAB_API_MAX_PAGE_SIZE = 100
-    FAB_API_KEY_ENABLED = True  # FAB asks app/security.py, which knows our own keys
+    FAB_API_KEY_ENABLED = True  # FAB asks app/access/keys.py, which knows our own keys
     FAB_INDEX_VIEW = "app.views.dashboard.DashboardView"
     AUTH_TYPE = 1
     AUTH_RATE_LIMITED = False  # ours counts failures per user and address, in the database, over processes
-    FAB_SECURITY_MANAGER_CLASS = "app.security.SecurityManager"
+    FAB_SECURITY_MANAGER_CLASS = "app.access.manager.SecurityManager"
     BABEL_DEFAULT_LOCALE = "zh"
-    BABEL_DEFAULT_FOLDER = "translations"
     BABEL_DEFAULT_TIMEZONE = "Asia/Shanghai"
     LANGUAGES = {"zh": {"flag": "cn", "name": "中文"}, "en": {"flag": "gb", "name": "English"}}
     APP_THEME = ""
@@ -201,7 +222,7 @@ class Config:
     SESSION_COOKIE_HTTPONLY = True
     SESSION_COOKIE_SAMESITE = "Lax"
     PERMANENT_SESSION_LIFETIME = timedelta(hours=12)
-    MAX_FORM_MEMORY_SIZE = 1024 * 1024  # the fields of a form with files; all bodies: app/bodies.py
+    MAX_FORM_MEMORY_SIZE = 1024 * 1024  # the fields of a form with files; all bodies: app/web/bodies.py
     JWT_ACCESS_TOKEN_EXPIRES = timedelta(minutes=30)
     JWT_IDENTITY_CLAIM = "sub"
     FAB_ROLES: dict[str, Any] = {}

@@ -11,15 +11,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from config import environment  # noqa: E402  (after the path: gunicorn reads this file before it adds the project)
+from config import environment  # after the path: gunicorn reads this file before it adds the project
 
 os.umask(0o077)  # before any log file or socket is made
 _env = environment()
 bind = _env.get("BIND") or "127.0.0.1:8080"
 workers = int(_env.get("WEB_WORKERS") or "1")
-worker_class = "app.server.Worker"  # threads that do not wait for slow clients
+worker_class = "app.web.server.Worker"  # threads that do not wait for slow clients
 threads = int(_env.get("WEB_THREADS") or "16")
-worker_connections = 2000  # those that wait or are kept open: 500 of each at most (app/server.py)
+worker_connections = 2000  # those that wait or are kept open: 500 of each at most (app/web/server.py)
 timeout = 60
 graceful_timeout = 15
 keepalive = 5
@@ -48,7 +48,7 @@ def post_worker_init(worker: Any) -> None:
     """Small installations and the demo: scheduler and workers live in the one web process."""
     app = worker.app.callable
     if app.config["EMBEDDED"]:
-        from app.jobs import start_embedded  # noqa: PLC0415  (only in the worker, after the fork)
+        from app.jobs.run import start_embedded  # noqa: PLC0415  (only in the worker, after the fork)
 
         _stoppers.append(start_embedded(app))
 

@@ -8,6 +8,7 @@ from typing import Any
 LONGEST = 2048
 _WEB = re.compile(r"https://[A-Za-z0-9.\-\[\]:]+([/?#][^\s\x00-\x1f\x7f\"'<>\\^`{|}]*)?", re.IGNORECASE)
 # The sandbox of the demo and of tests, which has no certificate.
+THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?([/?#][^\s\x00-\x1f\x7f\"'<>\\^`{|}]*)?")
 # A text that is an address of another kind and nothing else; what runs or carries content is one however it goes on.
 _OTHER = re.compile(

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from app.i18n.sentence import Foreign, Sentence, ours, say
+
 
 class ErrorKind(StrEnum):
     """What class a refusal by Douyin belongs to; decides who has to act and whether a retry helps."""
@@ -48,6 +50,10 @@ class Refused(DouzhouError):
         self.field = field
 
 
+class DeclarationError(Exception):
+    """What a part of the product says of itself cannot be right: the application does not start. One sentence each."""
+
+
 class TooSoon(Refused):
     """Our rule says: not yet. The same may be done by itself after `seconds`."""
 
@@ -61,7 +67,7 @@ class NotGranted(Refused):
 
 
 class DouyinError(DouzhouError):
-    """Douyin answered with an error code: the request had no effect.
+    """Douyin answered with an error code: the request had no effect. Its message is a sentence, or Douyin's words.
 
     `retry_after` is in seconds and None where a retry cannot help; `advice` is a Chinese sentence for a person.
     """
@@ -77,7 +83,7 @@ class DouyinError(DouzhouError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(f"{err_no} {message}")
-        self.message = message
+        self.message = message if isinstance(message, Sentence) else Foreign(message)  # Douyin's words are not ours
         self.err_no = err_no
         self.kind = kind
         self.advice = advice
@@ -92,6 +98,12 @@ class NoAnswer(DouzhouError):
         super().__init__(message)
         self.message = message
         self.sent = sent
+
+
+def failure_words(error: DouzhouError) -> str:
+    """What an error says, as its `str()`: of ours a sentence to be said in any language."""
+    message = ours(getattr(error, "message", str(error)) or type(error).__name__)
+    return say("{code} {message}", code=error.err_no, message=message) if isinstance(error, DouyinError) else message
 
 
 class Held(NoAnswer):

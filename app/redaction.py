@@ -10,12 +10,39 @@ MASK = "***"
 
 # Names whose values are secrets wherever they stand: JSON, query strings, key=value in a log line.
 SECRET_NAMES = (
-    "access_token", "access-token", "component_access_token", "component_appsecret", "component_ticket",
-    "authorizer_access_token", "authorizer_refresh_token", "authorization_code", "AuthorizationCode",
-    "pre_auth_code", "client_secret", "session_key", "Ticket", "ticket", "secret", "app_secret", "aes_key",
-    "encoding_aes_key", "token", "refresh_token", "password", "Encrypt", "MsgSignature", "code", "anonymous_code",
-    "authorization", "cookie", "api_key", "csrf_token", "business_id_card", "totp", "otp",
-)  # fmt: skip
+    "access_token",
+    "access-token",
+    "component_access_token",
+    "component_appsecret",
+    "component_ticket",
+    "authorizer_access_token",
+    "authorizer_refresh_token",
+    "authorization_code",
+    "AuthorizationCode",
+    "pre_auth_code",
+    "client_secret",
+    "session_key",
+    "Ticket",
+    "ticket",
+    "secret",
+    "app_secret",
+    "aes_key",
+    "encoding_aes_key",
+    "token",
+    "refresh_token",
+    "password",
+    "Encrypt",
+    "MsgSignature",
+    "code",
+    "anonymous_code",
+    "authorization",
+    "cookie",
+    "api_key",
+    "csrf_token",
+    "business_id_card",
+    "totp",
+    "otp",
+)
 PHONE_NAMES = ("phone", "mobile", "business_mobile", "phone_number", "purePhoneNumber", "phoneNumber")
 
 _SECRET = "|".join(sorted((re.escape(name) for name in SECRET_NAMES), key=len, reverse=True))

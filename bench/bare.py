@@ -72,8 +72,18 @@ def enter(root: Path, user: str, *command: str, log: Path) -> subprocess.Popen[b
     who = () if user == "root" else (f"--userspec={user}:{user}",)
     there = ("chroot", *who, str(root), "env", "-i", *words, "sh", "-c", 'cd "$0" && exec "$@"', f"{home}/douzhou")
     with log.open("wb") as out:
-        return namespaces("sh", "-c", INSIDE, "sh", root, *there, *command, stdin=subprocess.DEVNULL, stdout=out,
-                          stderr=subprocess.STDOUT)  # fmt: skip
+        return namespaces(
+            "sh",
+            "-c",
+            INSIDE,
+            "sh",
+            root,
+            *there,
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def needs() -> None:
@@ -123,8 +133,17 @@ def make_root(base: Path) -> None:
     mirror = [uri for uri, suite, _ in found if suite == RELEASE][:1]
     log = base.with_suffix(".log")
     with log.open("wb") as out:
-        made = namespaces("--mount-proc", "debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, base,
-                          *mirror, stdout=out, stderr=subprocess.STDOUT)  # fmt: skip
+        made = namespaces(
+            "--mount-proc",
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={PACKAGES}",
+            RELEASE,
+            base,
+            *mirror,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
         if made.wait():
             stop(f"debootstrap 失败（failed）：{log.read_text(errors='replace').strip()[-400:]}")
     subprocess.run(["chroot", base, "/usr/sbin/useradd", "--create-home", "--shell", "/bin/sh", "plain"], check=True)

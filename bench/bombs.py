@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from app.bodies import FORMS
-from tests.security.served import Served, hidden_token, serving
+from app.web.bodies import FORMS
+from tests.web.served import Served, hidden_token, serving
 
 LOGIN = "/api/v1/security/login"
 JSON, FORM, PARTS = "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
@@ -78,14 +78,26 @@ BOMBS = [
     Bomb("16 MB to the pushes' address, 8 at once", lambda _: chunked("/douyin/callback/tt1/message", OBJECTS), 8),
     Bomb("64 KB of [{},…], 64 at once", lambda _: chunked(LOGIN, OBJECTS[:65000] + b"{}]"), 64),
     Bomb("256 KB of JSON, logged in, 8 at once", lambda me: sized("/merchantview/add", JSON_OF_OURS, me), 8),
-    Bomb("256 KB of form fields, logged in, 8 at once",
-         lambda me: sized("/merchantview/add", FIELDS[:FORMS], me, kind=FORM), 8),
-    Bomb("1 MB of form fields, logged in, 8 at once",
-         lambda me: sized("/merchantview/add", FIELDS[: 2**20], me, kind=FORM), 8),
-    Bomb("16 MB of form parts, logged in, 8 at once",
-         lambda me: sized("/merchantview/import", PART * 300_000, me, kind=PARTS), 8),
-    Bomb("16 MB of one field, logged in, 8 at once",
-         lambda me: sized("/merchantview/import", PART[:-2] + b"y" * (16 * 2**20 - 99), me, kind=PARTS), 8),
+    Bomb(
+        "256 KB of form fields, logged in, 8 at once",
+        lambda me: sized("/merchantview/add", FIELDS[:FORMS], me, kind=FORM),
+        8,
+    ),
+    Bomb(
+        "1 MB of form fields, logged in, 8 at once",
+        lambda me: sized("/merchantview/add", FIELDS[: 2**20], me, kind=FORM),
+        8,
+    ),
+    Bomb(
+        "16 MB of form parts, logged in, 8 at once",
+        lambda me: sized("/merchantview/import", PART * 300_000, me, kind=PARTS),
+        8,
+    ),
+    Bomb(
+        "16 MB of one field, logged in, 8 at once",
+        lambda me: sized("/merchantview/import", PART[:-2] + b"y" * (16 * 2**20 - 99), me, kind=PARTS),
+        8,
+    ),
     Bomb("2 MB of one-byte chunks, 8 at once", lambda _: chunked(LOGIN, OBJECTS[: 2**21 // 6], size=1), 8),
     Bomb("200 slow heads", lambda _: b"POST /api/v1/", 200, 12),
     Bomb("200 slow bodies of 100 bytes", lambda _: head(LOGIN, "Content-Length: 100") + b"{", 200, 12),
@@ -93,11 +105,20 @@ BOMBS = [
     Bomb("200 slow bodies of 16 MB", lambda _: head(LOGIN, f"Content-Length: {2**24}") + b"x" * 60_000, 200, 12),
     Bomb("40 slow uploads, logged in", lambda me: upload(me, PART + b"y" * 99_999), 40, 12),
     Bomb("200 that say nothing", lambda _: b"", 200, 12),
-    Bomb("200 that ask for an end and do not hang up",
-         lambda _: head("/healthz", "Connection: close", method="GET"), 200, 6),
-    Bomb("200 that do not read 12 MB of answers",
-         lambda _: head("/static/vendor/echarts.js", method="GET") * 20, 200, 12, narrow=True),
-]  # fmt: skip
+    Bomb(
+        "200 that ask for an end and do not hang up",
+        lambda _: head("/healthz", "Connection: close", method="GET"),
+        200,
+        6,
+    ),
+    Bomb(
+        "200 that do not read 12 MB of answers",
+        lambda _: head("/static/vendor/echarts.js", method="GET") * 20,
+        200,
+        12,
+        narrow=True,
+    ),
+]
 
 
 class Watch:
@@ -184,8 +205,11 @@ def main() -> int:
                 told = throw(server, bomb, me)
             words = ", ".join(f"{what} × {number}" for what, number in told.most_common())
             healthz, page = watch.slowest.values()
-            print(f"{bomb.words:48} {before:9.0f} {watch.most:6.0f} {server.resident():6.0f}  "
-                  f"{healthz:6.2f} s {page:6.2f} s  {words}", flush=True)  # fmt: skip
+            print(
+                f"{bomb.words:48} {before:9.0f} {watch.most:6.0f} {server.resident():6.0f}  "
+                f"{healthz:6.2f} s {page:6.2f} s  {words}",
+                flush=True,
+            )
     return 0
 
 

@@ -13,10 +13,16 @@ WORDS = {
     "state": (("pending", "待授权"), ("authorized", "已授权"), ("cleared", "已清除"), ("revoked", "商户已取消")),
     "merchant": (("active", "正常"), ("suspended", "停用")),
     "version": (
-        ("uploaded", "已上传"), ("auditing", "审核中"), ("approved", "审核通过"), ("rejected", "审核驳回"),
-        ("withdrawn", "已撤回"), ("released", "线上版本"), ("superseded", "已被取代"), ("rolled_back", "已回滚"),
+        ("uploaded", "已上传"),
+        ("auditing", "审核中"),
+        ("approved", "审核通过"),
+        ("rejected", "审核驳回"),
+        ("withdrawn", "已撤回"),
+        ("released", "线上版本"),
+        ("superseded", "已被取代"),
+        ("rolled_back", "已回滚"),
     ),
-}  # fmt: skip
+}
 
 
 def start(path: str) -> tuple[Any, str]:
@@ -53,8 +59,13 @@ def _configure(path: str) -> None:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": path, "CONN_MAX_AGE": None}},
         INSTALLED_APPS=[
-            "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
-            "django.contrib.messages", "django.contrib.staticfiles", "bench",
+            "django.contrib.admin",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+            "django.contrib.messages",
+            "django.contrib.staticfiles",
+            "bench",
         ],
         MIDDLEWARE=[
             "django.middleware.security.SecurityMiddleware",
@@ -78,7 +89,7 @@ def _configure(path: str) -> None:
                 },
             }
         ],
-    )  # fmt: skip
+    )
 
 
 def _addresses() -> list[Any]:
@@ -95,49 +106,86 @@ def _models() -> tuple[Any, Any, Any]:
     models = importlib.import_module("django.db.models")
 
     def table(name: str, title: str, db_table: str, /, **fields: Any) -> Any:
-        meta = type("Meta", (), {
-            "managed": False, "db_table": db_table, "app_label": "bench", "verbose_name_plural": title,
-        })  # fmt: skip
+        meta = type(
+            "Meta",
+            (),
+            {
+                "managed": False,
+                "db_table": db_table,
+                "app_label": "bench",
+                "verbose_name_plural": title,
+            },
+        )
         shown = {"__str__": lambda self: getattr(self, "name", None) or self.number}
         return type(name, (models.Model,), {"__module__": __name__, "Meta": meta, **shown, **fields})
 
     text, when = models.CharField, models.DateTimeField
     industry = table("Industry", "行业", "industry", name=text(max_length=64))
     merchant = table(
-        "Merchant", "商户", "merchant",
-        name=text("商户名称", max_length=64), key=text(max_length=20),
+        "Merchant",
+        "商户",
+        "merchant",
+        name=text("商户名称", max_length=64),
+        key=text(max_length=20),
         industry=models.ForeignKey(industry, models.PROTECT, verbose_name="行业"),
-        contact=text("联系人", max_length=32), phone_masked=text("手机号", max_length=20),
-        plan=text("套餐", max_length=32), expires_on=models.DateField("套餐到期日"),
-        state=text("状态", max_length=32, choices=WORDS["merchant"]), subject_type=text(max_length=32),
-        remarks=models.TextField(), created_at=when("创建时间"),
-    )  # fmt: skip
+        contact=text("联系人", max_length=32),
+        phone_masked=text("手机号", max_length=20),
+        plan=text("套餐", max_length=32),
+        expires_on=models.DateField("套餐到期日"),
+        state=text("状态", max_length=32, choices=WORDS["merchant"]),
+        subject_type=text(max_length=32),
+        remarks=models.TextField(),
+        created_at=when("创建时间"),
+    )
     mini_program = table(
-        "MiniProgram", "小程序", "mini_program",
+        "MiniProgram",
+        "小程序",
+        "mini_program",
         merchant=models.ForeignKey(merchant, models.PROTECT, verbose_name="商户"),
-        appid=text(max_length=64), name=text("小程序", max_length=64), subject_name=text(max_length=128),
-        info=models.JSONField(), state=text("授权", max_length=32, choices=WORDS["state"]),
-        permissions=models.JSONField(), refresh_expires_at=when("授权有效期"), token_fault=text(max_length=255),
-        uploaded_version=text("测试版本", max_length=32), audit_version=text("审核版本", max_length=32),
+        appid=text(max_length=64),
+        name=text("小程序", max_length=64),
+        subject_name=text(max_length=128),
+        info=models.JSONField(),
+        state=text("授权", max_length=32, choices=WORDS["state"]),
+        permissions=models.JSONField(),
+        refresh_expires_at=when("授权有效期"),
+        token_fault=text(max_length=255),
+        uploaded_version=text("测试版本", max_length=32),
+        audit_version=text("审核版本", max_length=32),
         audit_state=text("审核状态", max_length=32, choices=WORDS["version"]),
-        live_version=text("线上版本", max_length=32), remarks=models.TextField(),
-    )  # fmt: skip
+        live_version=text("线上版本", max_length=32),
+        remarks=models.TextField(),
+    )
     version = table(
-        "Version", "版本", "version",
+        "Version",
+        "版本",
+        "version",
         mini_program=models.ForeignKey(mini_program, models.PROTECT, verbose_name="小程序"),
-        number=text("版本号", max_length=32), description=text(max_length=500), ext_json=models.TextField(),
-        state=text("状态", max_length=32, choices=WORDS["version"]), uploaded_at=when("上传时间"),
-        submitted_at=when("提审时间"), released_at=when("上线时间"), reason=models.TextField("驳回原因"),
+        number=text("版本号", max_length=32),
+        description=text(max_length=500),
+        ext_json=models.TextField(),
+        state=text("状态", max_length=32, choices=WORDS["version"]),
+        uploaded_at=when("上传时间"),
+        submitted_at=when("提审时间"),
+        released_at=when("上线时间"),
+        reason=models.TextField("驳回原因"),
         reason_detail=models.JSONField(),
-    )  # fmt: skip
+    )
     return merchant, mini_program, version
 
 
 def _lists(admin: Any) -> tuple[Any, Any, Any]:
     class Merchants(admin.ModelAdmin):  # type: ignore[misc]
         list_display = (
-            "name", "industry", "contact", "phone_masked", "plan", "expires_on", "state", "created_at",
-        )  # fmt: skip
+            "name",
+            "industry",
+            "contact",
+            "phone_masked",
+            "plan",
+            "expires_on",
+            "state",
+            "created_at",
+        )
         list_select_related = ("industry",)
         list_filter = ("industry", "state")
         search_fields = ("name", "contact", "key")
@@ -146,9 +194,17 @@ def _lists(admin: Any) -> tuple[Any, Any, Any]:
 
     class MiniPrograms(admin.ModelAdmin):  # type: ignore[misc]
         list_display = (
-            "name", "appid", "merchant", "state", "uploaded_version", "audit_version", "audit_state", "live_version",
-            "refresh_expires_at", "permissions",
-        )  # fmt: skip
+            "name",
+            "appid",
+            "merchant",
+            "state",
+            "uploaded_version",
+            "audit_version",
+            "audit_state",
+            "live_version",
+            "refresh_expires_at",
+            "permissions",
+        )
         list_select_related = ("merchant",)
         list_filter = ("state", "audit_state")
         search_fields = ("name", "appid", "subject_name")
@@ -157,8 +213,15 @@ def _lists(admin: Any) -> tuple[Any, Any, Any]:
 
     class Versions(admin.ModelAdmin):  # type: ignore[misc]
         list_display = (
-            "number", "mini_program", "merchant", "state", "reason", "submitted_at", "released_at", "uploaded_at",
-        )  # fmt: skip
+            "number",
+            "mini_program",
+            "merchant",
+            "state",
+            "reason",
+            "submitted_at",
+            "released_at",
+            "uploaded_at",
+        )
         list_select_related = ("mini_program__merchant",)
         list_filter = ("state",)
         search_fields = ("number", "description", "reason")

@@ -97,10 +97,22 @@ def _merchants(rows: int) -> Iterator[tuple[Any, ...]]:
     for number in range(1, rows + 1):
         state = "suspended" if number % 50 == 0 else "active"
         yield (
-            number, f"{number:032d}", f"m_{number:012d}", _name(number, rows), number % 8 + 1, "张经理",
-            "138****8000", "company", 5, "专业版" if number % 3 else "基础版", "2027-06-30", state, "",
-            _at(number), _at(number),
-        )  # fmt: skip
+            number,
+            f"{number:032d}",
+            f"m_{number:012d}",
+            _name(number, rows),
+            number % 8 + 1,
+            "张经理",
+            "138****8000",
+            "company",
+            5,
+            "专业版" if number % 3 else "基础版",
+            "2027-06-30",
+            state,
+            "",
+            _at(number),
+            _at(number),
+        )
 
 
 def _mini_programs(rows: int) -> Iterator[tuple[Any, ...]]:
@@ -109,12 +121,30 @@ def _mini_programs(rows: int) -> Iterator[tuple[Any, ...]]:
     for number in range(1, rows + 1):
         owner = number * 31 % rows + 1  # a merchant of its own, in another order than the rows
         yield (
-            number, owner, 1, f"tt{number:018x}", _name(number, rows), "新鲜每一天", "",
-            f"{PLACES[number % 10]}科技有限公司", info,
-            STATES[number % 4], "[1, 2, 3]", _at(number), until.isoformat(" ", "microseconds"), "", "1.0.2",
-            "1.0.2", "auditing" if number % 5 else "approved", "1.0.1", "7301234567890123456", "", 1, _at(number),
+            number,
+            owner,
+            1,
+            f"tt{number:018x}",
+            _name(number, rows),
+            "新鲜每一天",
+            "",
+            f"{PLACES[number % 10]}科技有限公司",
+            info,
+            STATES[number % 4],
+            "[1, 2, 3]",
             _at(number),
-        )  # fmt: skip
+            until.isoformat(" ", "microseconds"),
+            "",
+            "1.0.2",
+            "1.0.2",
+            "auditing" if number % 5 else "approved",
+            "1.0.1",
+            "7301234567890123456",
+            "",
+            1,
+            _at(number),
+            _at(number),
+        )
 
 
 def _versions(rows: int) -> Iterator[tuple[Any, ...]]:
@@ -123,8 +153,24 @@ def _versions(rows: int) -> Iterator[tuple[Any, ...]]:
         rejected = number % 8 == 0
         place = RARE if number in _rare(rows) else COMMON
         yield (
-            number, number * 31 % rows + 1, number, f"1.0.{number % 40}", "修复已知问题，优化体验",
-            "7301234567890123456", ext,
-            "rejected" if rejected else "released", _at(number), _at(number), "", '["douyin"]',
-            f"页面空白，请为{place}补充内容" if rejected else "", "{}", "[]", "{}", 0, 1, _at(number), _at(number),
-        )  # fmt: skip
+            number,
+            number * 31 % rows + 1,
+            number,
+            f"1.0.{number % 40}",
+            "修复已知问题，优化体验",
+            "7301234567890123456",
+            ext,
+            "rejected" if rejected else "released",
+            _at(number),
+            _at(number),
+            "",
+            '["douyin"]',
+            f"页面空白，请为{place}补充内容" if rejected else "",
+            "{}",
+            "[]",
+            "{}",
+            0,
+            1,
+            _at(number),
+            _at(number),
+        )

@@ -17,10 +17,10 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from app import create_app
-from app import setup as setting_up
+from app.cli import setup as setting_up
+from app.data.tenancy import PLATFORM, app_scope
 from app.extensions import db
-from app.tenancy import PLATFORM, app_scope
+from app.factory import create_app
 from tests.conftest import PASSWORD, log_in, test_environment
 
 WARM_UP = 5

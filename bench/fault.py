@@ -25,11 +25,12 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_migrate import upgrade
 
-from app import create_app
-from app import operations as core
-from app.models import MiniProgram, OperationRun, RunState, ThirdPartyApp
-from app.operations import inbound
-from app.tenancy import PLATFORM, app_scope
+from app.data.tenancy import PLATFORM, app_scope
+from app.factory import create_app
+from app.link import holds
+from app.models import MiniProgram, OperationRun, RunState, ThirdPartyApp, audit
+from app.operations import runs
+from app.operations.inbound.receive import receive
 from bench.kill import prepare
 from tests.conftest import COMPONENT, ROOT, SandboxServer, bench_environment, free_port, new_database
 from tests.pushes import about, sealed
@@ -66,7 +67,7 @@ class Site:
     def queue(self, name: str, ids: list[int], **params: Any) -> None:
         with app_scope(self.app, PLATFORM) as session:
             rows = [session.get_one(MiniProgram, row_id) for row_id in ids]
-            core.request_many(session, name, rows, actor=core.SYSTEM, params=params)
+            runs.request_many(session, name, rows, actor=audit.SYSTEM, params=params)
 
     def states(self) -> Counter[str]:
         with app_scope(self.app, PLATFORM) as session:
@@ -147,9 +148,9 @@ def revoked(site: Site) -> dict[str, Any]:
         site.wait(lambda: len(site.since(before)) >= 5, 30)
         event = sealed(about(appid, "UNAUTHORIZED", at=datetime.now(UTC)))
         # As before it was: taken back afterwards, for the side with the gate is measured in the same process.
-        gone = patch.object(inbound.holds, "hold_mini_program", lambda *_: None)
+        gone = patch.object(holds, "hold_mini_program", lambda *_: None)
         with gone if site.how == "without" else nullcontext():
-            assert inbound.receive(site.app, COMPONENT["appid"], "authorization", event, "127.0.0.1")
+            assert receive(site.app, COMPONENT["appid"], "authorization", event, "127.0.0.1")
         acknowledged = time.time()
         time.sleep(3)
         rows = [row for row in site.since(before) if row["at"] > acknowledged]

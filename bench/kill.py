@@ -25,9 +25,10 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_migrate import upgrade
 
-from app import create_app
-from app import operations as core
-from app import setup as setting_up
+from app.cli import setup as setting_up
+from app.data.tenancy import PLATFORM, app_scope
+from app.factory import create_app
+from app.link import connection
 from app.models import (
     AuthorizationState,
     Industry,
@@ -36,9 +37,11 @@ from app.models import (
     OperationRun,
     RunState,
     Template,
+    audit,
 )
-from app.operations import credentials, onboarding, release, template
-from app.tenancy import PLATFORM, app_scope
+from app.operations import runs, template
+from app.operations.onboarding import arrival, links
+from app.operations.release.sync import sync
 from tests.conftest import COMPONENT, ROOT, SandboxServer, bench_environment, free_port, fresh_ticket, pass_time
 
 POINTS = ("before_intent", "after_intent", "after_effect", "before_commit", "random")
@@ -90,11 +93,11 @@ def prepare(app: Flask, sandbox: SandboxServer, count: int) -> tuple[list[int], 
         session.add(merchant)
         session.commit()
         for appid in appids:
-            link = onboarding.make_link(session, merchant, owner, actor=core.SYSTEM)
+            link = links.make_link(session, merchant, owner, actor=audit.SYSTEM)
             back = sandbox.post("consent", link=link.url, appid=appid, permissions=[1, 2])["redirect_url"]
             address = urlsplit(back)
             code = dict(parse_qsl(address.query))["authorization_code"]
-            onboarding.complete(app, address.path.rsplit("/", 1)[-1], code)
+            arrival.complete(app, address.path.rsplit("/", 1)[-1], code)
         owner_id = owner.id
     template.sync(app, owner_id)
     with app_scope(app, PLATFORM) as session:
@@ -109,7 +112,7 @@ def run_step(app: Flask, name: str, ids: Iterable[int], killer: Killer, params: 
     """Queue one operation on every mini-program and tend the worker until all runs are over."""
     with app_scope(app, PLATFORM) as session:
         rows = [session.get_one(MiniProgram, row_id) for row_id in ids]
-        batch, _ = core.request_many(session, name, rows, actor=core.SYSTEM, params=params)
+        batch, _ = runs.request_many(session, name, rows, actor=audit.SYSTEM, params=params)
     deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         killer.tend()
@@ -148,7 +151,7 @@ def loop(app: Flask, sandbox: SandboxServer, killer: Killer, ids: list[int], tem
                 with app_scope(app, PLATFORM) as session:
                     appid = session.get_one(MiniProgram, row_id).appid
                 sandbox.post("audit", appid=appid, verdict="approve")
-                release.sync(app, row_id)
+                sync(app, row_id)
     pass_time(app, sandbox, 11)
 
 
@@ -175,7 +178,7 @@ def main() -> int:
             loop(app, sandbox, killer, ids, template_id, rounds)
             rounds += 1
         lost, doubled = judge(sandbox, appids, rounds)
-        credentials.flush_calls(app)
+        connection.flush_calls(app)
     finally:
         killer.stop()
         sandbox.stop()

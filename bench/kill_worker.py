@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from app import create_app
+from app.factory import create_app
 from app.jobs.dispatch import Dispatcher
 from app.operations import perform
 

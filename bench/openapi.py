@@ -26,10 +26,10 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from app import create_app
-from app import setup as setting_up
-from app.api import operations as operations_api
-from app.tenancy import PLATFORM, app_scope
+from app.api.operators import operations as operations_api
+from app.cli import setup as setting_up
+from app.data.tenancy import PLATFORM, app_scope
+from app.factory import create_app
 from tests.conftest import bench_environment
 from tests.world import ALICE, Principal, build, principal, text_keys
 
@@ -62,9 +62,13 @@ class Attack:
     def _ask(self, strategy: Any, start: int) -> None:
         @seed(start)
         @settings(
-            max_examples=ROUND, deadline=None, database=None, phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck), verbosity=Verbosity.quiet,
-        )  # fmt: skip
+            max_examples=ROUND,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet,
+        )
         @given(strategy)
         def one(case: Any) -> None:
             self._send(case)

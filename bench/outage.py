@@ -27,10 +27,10 @@ def measure(chosen: argparse.Namespace, how: str) -> dict[str, Any]:
     """One outage from its beginning to the end of the backlog."""
     from flask_migrate import upgrade  # noqa: PLC0415  (the clock first)
 
-    from app import create_app  # noqa: PLC0415
-    from app import operations as core  # noqa: PLC0415
-    from app.models import MiniProgram  # noqa: PLC0415
-    from app.tenancy import PLATFORM, app_scope  # noqa: PLC0415
+    from app.data.tenancy import PLATFORM, app_scope  # noqa: PLC0415
+    from app.factory import create_app  # noqa: PLC0415
+    from app.models import MiniProgram, audit  # noqa: PLC0415
+    from app.operations.runs import request_many  # noqa: PLC0415
     from bench.kill import prepare  # noqa: PLC0415
     from tests.conftest import ROOT, SandboxServer, bench_environment, free_port, new_database  # noqa: PLC0415
 
@@ -51,7 +51,7 @@ def measure(chosen: argparse.Namespace, how: str) -> dict[str, Any]:
         with app_scope(app, PLATFORM) as session:
             rows = [session.get_one(MiniProgram, row_id) for row_id in ids]
             params = {"template_id": template_id, "version": "1.0.0", "description": "演练"}
-            core.request_many(session, "upload_code", rows, actor=core.SYSTEM, params=params)
+            request_many(session, "upload_code", rows, actor=audit.SYSTEM, params=params)
         command = [sys.executable, "-m", "bench.outage_worker", how]
         workers = [subprocess.Popen(command, env={**os.environ, **env}, cwd=ROOT) for _ in range(chosen.workers)]
 
@@ -77,8 +77,8 @@ def states(app: Any) -> Counter[str]:
     """How many runs are in each state."""
     import sqlalchemy as sa  # noqa: PLC0415  (the clock first)
 
+    from app.data.tenancy import PLATFORM, app_scope  # noqa: PLC0415
     from app.models import OperationRun  # noqa: PLC0415
-    from app.tenancy import PLATFORM, app_scope  # noqa: PLC0415
 
     with app_scope(app, PLATFORM) as session:
         counted = sa.select(OperationRun.state, sa.func.count()).group_by(OperationRun.state)
@@ -107,8 +107,8 @@ def _judged(app: Any, sandbox: Any) -> dict[str, int]:
     """What the runs say beside what the sandbox has seen."""
     import sqlalchemy as sa  # noqa: PLC0415  (the clock first)
 
+    from app.data.tenancy import PLATFORM, app_scope  # noqa: PLC0415
     from app.models import OperationRun, RunState  # noqa: PLC0415
-    from app.tenancy import PLATFORM, app_scope  # noqa: PLC0415
 
     with app_scope(app, PLATFORM) as session:
         found = {run.appid: run for run in session.scalars(sa.select(OperationRun))}

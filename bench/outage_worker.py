@@ -31,31 +31,32 @@ def quicken() -> None:
         def now(cls, tz: tzinfo | None = None) -> Any:
             return datetime.fromtimestamp(origin + (_time() - origin) * speed, tz)
 
-    from app.douyin import client, deadline  # noqa: PLC0415  (the clock first)
-    from app.models import base  # noqa: PLC0415
+    from app import deadline  # noqa: PLC0415  (the clock first)
+    from app.data import clock  # noqa: PLC0415
+    from app.douyin import client  # noqa: PLC0415
 
-    base.datetime = Quick  # type: ignore[misc]
+    clock.datetime = Quick  # type: ignore[misc]
     left = deadline.remaining
     client.remaining = deadline.remaining = lambda: left() / speed
 
 
 def utc() -> datetime:
     """Now, by the quick clock."""
-    from app.models.base import utcnow  # noqa: PLC0415
+    from app.data.clock import utcnow  # noqa: PLC0415
 
     return utcnow().astimezone(UTC)
 
 
 def main() -> None:
     quicken()
-    from app import create_app  # noqa: PLC0415
+    from app.factory import create_app  # noqa: PLC0415
     from app.jobs.dispatch import Dispatcher  # noqa: PLC0415
-    from app.operations import credentials, holds  # noqa: PLC0415
+    from app.link import connection, holds  # noqa: PLC0415
 
     app = create_app()
     if sys.argv[1] == "without":
-        credentials.client(app).gate = None
-        credentials.breaker(app).tend = lambda: None  # type: ignore[method-assign]
+        connection.client(app).gate = None
+        connection.breaker(app).tend = lambda: None  # type: ignore[method-assign]
         holds.standing = lambda _session: holds.Standing(away=False, apps=[], circuits=[])
     Dispatcher(app).run_forever()
 

@@ -16,13 +16,42 @@ import time
 import tracemalloc
 from collections import Counter
 
-from app import rison
+from app.web import rison
 
 LETTERS = "()!',:[]{}\"\\-.0123456789eEtfn abcz_~%+$@*/&=<>;#\0\n\t\x7f\u00e9\u4e2d\U0001f600\ud800"
 ATOMS = [
-    "!t", "!f", "!n", "0", "-1", "1.5", "1e5", "1e999", "-", "9" * 30, "9" * 4400, "''", "'a'", "'!!'", "'!''", "a",
-    "name", "!(", ")", "(", "'", "!", "1.", "1e", "--1", "-.5", "{}", "[]", '{"a":1}', "\0", "\ufffe",
-]  # fmt: skip
+    "!t",
+    "!f",
+    "!n",
+    "0",
+    "-1",
+    "1.5",
+    "1e5",
+    "1e999",
+    "-",
+    "9" * 30,
+    "9" * 4400,
+    "''",
+    "'a'",
+    "'!!'",
+    "'!''",
+    "a",
+    "name",
+    "!(",
+    ")",
+    "(",
+    "'",
+    "!",
+    "1.",
+    "1e",
+    "--1",
+    "-.5",
+    "{}",
+    "[]",
+    '{"a":1}',
+    "\0",
+    "\ufffe",
+]
 FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError)
 MEASURED = 20_000  # strings of which the memory is taken too: that is slow
 
@@ -92,8 +121,10 @@ def main() -> int:
             slowest = max(slowest, (time.process_time() - began, text))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(f"{chosen.strings:,} strings in {time.monotonic() - started:.0f} s: {dict(ends)}")
-    print(f"slowest {slowest[0] * 1000:.1f} ms ({slowest[1][:60]!r}), most memory for one {most / 1024:.0f} KB, "
-          f"process grew by {grown:.0f} MB")  # fmt: skip
+    print(
+        f"slowest {slowest[0] * 1000:.1f} ms ({slowest[1][:60]!r}), most memory for one {most / 1024:.0f} KB, "
+        f"process grew by {grown:.0f} MB"
+    )
     return 1 if any(end.startswith("FAULT") for end in ends) else 0
 
 

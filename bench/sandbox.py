@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPONENT = "ttsandbox000000001"
-SECRET = "sandbox-component-secret-0001"  # noqa: S105 - the sandbox's published one
+SECRET = "sandbox-component-secret-0001"
 CLIENTS = 4
 
 

@@ -28,15 +28,15 @@ from pathlib import Path
 import openpyxl
 import requests
 
-from app.operations.transfer import sheets
-from app.operations.transfer.files import writer
+from app.tasks.spreadsheets import read
+from app.tasks.spreadsheets.write import writer
 from bench.console_site import wide
 from tests.conftest import PASSWORD, ROOT, free_port, test_environment
-from tests.operations.workbooks import BOMBS, bomb, formats
+from tests.tasks.spreadsheets.workbooks import BOMBS, bomb, formats
 
 PAGE = "/merchantview/import"
 TICKS = os.sysconf("SC_CLK_TCK")
-READER = "transfer.child"
+READER = "spreadsheets.child"
 
 
 class Console:
@@ -45,16 +45,27 @@ class Console:
     def __init__(self, folder: Path) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        self.environment = kept | test_environment(f"sqlite:///{folder / 'bench.db'}", "http://127.0.0.1:9") | {
-            "DOUZHOU_ENV": "/nonexistent", "PUBLIC_URL": self.url, "BIND": self.url.removeprefix("http://"),
-            "WEB_WORKERS": "1", "LOG_LEVEL": "ERROR", "STORAGE_URL": f"file://{folder}/storage",
-        }  # fmt: skip
+        self.environment = (
+            kept
+            | test_environment(f"sqlite:///{folder / 'bench.db'}", "http://127.0.0.1:9")
+            | {
+                "DOUZHOU_ENV": "/nonexistent",
+                "PUBLIC_URL": self.url,
+                "BIND": self.url.removeprefix("http://"),
+                "WEB_WORKERS": "1",
+                "LOG_LEVEL": "ERROR",
+                "STORAGE_URL": f"file://{folder}/storage",
+            }
+        )
         self._flask("setup")
         self._flask("user", "add", "boss", "--role", "platform_admin", "--password-stdin", given=PASSWORD)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "run:app"],
-            cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         for _ in range(600):
             with suppress(requests.RequestException):
                 if requests.get(f"{self.url}/healthz", timeout=2).ok:
@@ -65,16 +76,23 @@ class Console:
     def _flask(self, *arguments: str, given: str = "") -> None:
         subprocess.run(
             [sys.executable, "-m", "flask", "--app", "run", *arguments],
-            cwd=ROOT, env=self.environment, input=given, text=True, check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=self.environment,
+            input=given,
+            text=True,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
     def log_in(self) -> requests.Session:
         session = requests.Session()
         page = session.get(f"{self.url}/login/", timeout=60).text
         answer = session.post(
-            f"{self.url}/login/", timeout=60, allow_redirects=False,
+            f"{self.url}/login/",
+            timeout=60,
+            allow_redirects=False,
             data={"csrf_token": token_in(page), "username": "boss", "password": PASSWORD},
-        )  # fmt: skip
+        )
         if answer.status_code != 302:
             raise SystemExit(f"登录失败（log-in answered {answer.status_code}）")
         return session
@@ -83,9 +101,12 @@ class Console:
         """Send a file; the sentence beside its field, or that it was taken."""
         token = token_in(session.get(f"{self.url}{PAGE}", timeout=60).text)
         answer = session.post(
-            f"{self.url}{PAGE}", timeout=120, allow_redirects=False, data={"csrf_token": token, "mode": "both"},
+            f"{self.url}{PAGE}",
+            timeout=120,
+            allow_redirects=False,
+            data={"csrf_token": token, "mode": "both"},
             files={"file": ("a.xlsx", content)},
-        )  # fmt: skip
+        )
         if answer.status_code == 302:
             return "读取完成"
         said = re.search(r'class="wrong"[^>]*>(.*?)<', answer.text, re.DOTALL)
@@ -205,14 +226,14 @@ def good(rows: int) -> None:
     content = made.getvalue()
     began, own = time.monotonic(), time.process_time()
     child = _children()
-    with sheets.opened(content) as book:
-        kept = sheets.pack(book, 0)
+    with read.opened(content) as book:
+        kept = read.pack(book, 0)
     print(
         f"\n{rows:,} rows of {len(heads)} cells, {len(content) / 2**20:.1f} MB: {time.monotonic() - began:.2f} s; "
         f"reader {_children() - child:.2f} s, this process {time.process_time() - own:.2f} s of processor time"
     )
     own = time.process_time()
-    count = sum(1 for _ in sheets.Table(kept).rows())
+    count = sum(1 for _ in read.Table(kept).rows())
     print(f"the kept rows again ({len(kept) / 2**20:.1f} MB): {time.process_time() - own:.2f} s for {count:,}")
     own = time.process_time()
     count = sum(

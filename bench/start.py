@@ -23,10 +23,10 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy import delete, func, select
 
-from app import create_app
-from app import operations as core
-from app.models import Door, MiniProgram, OperationRun, RunState
-from app.tenancy import PLATFORM, app_scope
+from app.data.tenancy import PLATFORM, app_scope
+from app.factory import create_app
+from app.models import Door, MiniProgram, OperationRun, RunState, audit
+from app.operations import runs
 from bench.kill import prepare
 from tests.conftest import ROOT, SandboxServer, bench_environment, free_port
 
@@ -54,7 +54,7 @@ def fill(app: Flask, ids: list[int]) -> None:
         session.commit()
         for row_id in ids:
             row = session.get_one(MiniProgram, row_id)
-            core.request(session, OPERATIONS[row_id % 2], row, actor=core.SYSTEM, door=Door.ROW)
+            runs.request(session, OPERATIONS[row_id % 2], row, actor=audit.SYSTEM, door=Door.ROW)
 
 
 def work(app: Flask, ids: list[int], env: dict[str, str], workers: int, *, cold: bool) -> Counter[str]:

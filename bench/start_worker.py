@@ -73,10 +73,10 @@ def child(events: list[dict[str, Any]], threads: int, *, cold: bool) -> None:
 
 def job(seconds: float) -> None:
     """Be a worker until nothing is due."""
-    from app import create_app  # noqa: PLC0415  (only now: what is imported here is what is tried)
+    from app.data.tenancy import PLATFORM, app_scope  # noqa: PLC0415
+    from app.factory import create_app  # noqa: PLC0415  (only now: what is imported here is what is tried)
     from app.jobs.dispatch import Dispatcher  # noqa: PLC0415
     from app.operations.perform import due  # noqa: PLC0415
-    from app.tenancy import PLATFORM, app_scope  # noqa: PLC0415
 
     flask_app = create_app()
     dispatcher = Dispatcher(flask_app)

@@ -24,14 +24,14 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy import select, update
 
-from app import create_app
-from app import setup as setting_up
+from app.cli import setup as setting_up
+from app.data.clock import utcnow
+from app.data.tenancy import PLATFORM, app_scope
 from app.douyin.contract import Token
+from app.factory import create_app
+from app.link import connection, exchange
+from app.link.tokens import Slot
 from app.models import Credential, CredentialKind, ThirdPartyApp
-from app.models.base import utcnow
-from app.operations import credentials, onboarding
-from app.operations.tokens import Slot
-from app.tenancy import PLATFORM, app_scope
 from tests.conftest import COMPONENT, SandboxServer, bench_environment, free_port, fresh_ticket, new_database
 
 Answers = Any
@@ -40,7 +40,7 @@ Answers = Any
 def _ask(env: dict[str, str], slot: Slot, threads: int, rounds: int, gate: Barrier, answers: Answers) -> None:
     """One process: in each round all its threads ask at once."""
     app = create_app(env)
-    keeper = credentials.keeper(app)
+    keeper = connection.keeper(app)
     for _ in range(rounds):
         found: list[tuple[str, float]] = []
         start = threading.Barrier(threads)
@@ -61,7 +61,7 @@ def _ask(env: dict[str, str], slot: Slot, threads: int, rounds: int, gate: Barri
             worker.join()
         answers.put(found)
         gate.wait()
-    credentials.flush_calls(app)
+    connection.flush_calls(app)
 
 
 def _prepare(app: Flask, sandbox: SandboxServer) -> Slot:
@@ -73,7 +73,7 @@ def _prepare(app: Flask, sandbox: SandboxServer) -> Slot:
         fresh_ticket(session, owner, sandbox)
         owner_id = owner.id
     appid = sandbox.post("apps", count=1, authorized_to=COMPONENT["appid"])["apps"][0]["appid"]
-    onboarding.retrieve(app, owner_id, appid)
+    exchange.retrieve(app, owner_id, appid)
     return Slot(Token.AUTHORIZER, owner_id, COMPONENT["appid"], appid)
 
 

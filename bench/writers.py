@@ -28,17 +28,27 @@ from sqlalchemy.engine import Engine
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = 0.05  # seconds
-DEFAULT = ("tests/operations", "tests/api", "tests/views", "tests/jobs", "tests/test_cli.py")
+DEFAULT = (
+    "tests/operations",
+    "tests/link",
+    "tests/tasks",
+    "tests/notices",
+    "tests/api",
+    "tests/console",
+    "tests/views",
+    "tests/jobs",
+    "tests/cli",
+)
 SLOW = {
-    "app.passwords": ("generate_password_hash", "check_password_hash", "zxcvbn"),
-    "app.storage": ("put", "put_sealed", "open_file"),
-    "app.operations.transfer.import_": ("look",),
-    "app.operations.transfer.export": ("write_file",),
+    "app.access.passwords": ("generate_password_hash", "check_password_hash", "zxcvbn"),
+    "app.data.storage": ("put", "put_sealed", "open_file"),
+    "app.tasks.importing.task": ("look",),
+    "app.tasks.export": ("write_file",),
     "socket": ("getaddrinfo", "create_connection"),
     "subprocess": ("Popen",),
     "time": ("sleep",),
 }
-PASSED_BY = ("app/database.py", "app/tenancy.py", "app/extensions.py")
+PASSED_BY = ("app/data/engine.py", "app/data/tenancy.py", "app/extensions.py")
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 
 

@@ -6,22 +6,24 @@ from typing import Any
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import Connection, DateTime
+from sqlalchemy import Connection, DateTime, String
 
-from app.models.base import State, UtcDateTime
-from app.tenancy import INDEX
+from app.data.tenancy import INDEX
+from app.data.types import SentenceText, State, UtcDateTime
 
 db = current_app.extensions["migrate"].db
 # Tables of FAB's features that are switched off; theirs are not ours to compare.
 FOREIGN_INDEXES = frozenset({"ix_ab_api_key_lookup_hash"})
 
 
-def compare_type(_context: Any, _column: Any, _metadata_column: Any, inspected: Any, ours: Any) -> bool | None:
+def compare_type(migration: Any, _column: Any, _metadata_column: Any, inspected: Any, ours: Any) -> bool | None:
     """The database's word for a type may differ where the meaning is the same."""
     if isinstance(ours, UtcDateTime):
         return not isinstance(inspected, DateTime)
     if isinstance(ours, State):
         return getattr(inspected, "length", None) != 32
+    if isinstance(ours, SentenceText) and migration.dialect.name == "sqlite":
+        return not isinstance(inspected, String)  # which keeps texts of any length, whatever its columns say
     return None
 
 
@@ -31,11 +33,13 @@ def render_item(kind: str, value: Any, _autogen: Any) -> str | bool:
         return "sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')"
     if kind == "type" and isinstance(value, State):
         return "sa.String(length=32)"
+    if kind == "type" and isinstance(value, SentenceText):
+        return "sa.Text()"
     return False
 
 
 def include_name(name: str | None, kind: str, _parents: Any) -> bool:
-    """Text indexes are made by `app.textindex` and looked at by `flask search check`."""
+    """Text indexes are made by `app.data.text_index` and looked at by `flask search check`."""
     return not (kind == "table" and (name or "").startswith(INDEX))
 
 
@@ -51,9 +55,13 @@ def run() -> None:
         _references(connection, "OFF")
         try:
             context.configure(
-                connection=connection, target_metadata=db.metadatas[None], compare_type=compare_type,
-                render_item=render_item, include_name=include_name, transaction_per_migration=True,
-            )  # fmt: skip
+                connection=connection,
+                target_metadata=db.metadatas[None],
+                compare_type=compare_type,
+                render_item=render_item,
+                include_name=include_name,
+                transaction_per_migration=True,
+            )
             with context.begin_transaction():
                 context.run_migrations()
         finally:

@@ -357,11 +357,27 @@ def _app_row(app: App) -> Fields:
     row = {
         name: getattr(app, name)
         for name in (
-            "appid", "name", "intro", "icon", "subject", "subject_name", "personal", "banned",
-            "subject_banned", "name_reset", "deleted", "template_of", "categories", "hosts",
-            "authorized_to", "permissions", "auth_time", "verdict", "reason",
+            "appid",
+            "name",
+            "intro",
+            "icon",
+            "subject",
+            "subject_name",
+            "personal",
+            "banned",
+            "subject_banned",
+            "name_reset",
+            "deleted",
+            "template_of",
+            "categories",
+            "hosts",
+            "authorized_to",
+            "permissions",
+            "auth_time",
+            "verdict",
+            "reason",
         )
-    }  # fmt: skip
+    }
     row["subject_verified"] = app.subject is Subject.VERIFIED
     row["draft"] = {**asdict(app.draft), "draft_id": str(app.draft.draft_id)} if app.draft else None
     row["latest"] = max(app.latest.values(), key=lambda one: one.number).version if app.latest else ""

@@ -14,6 +14,7 @@ from .authorization import beijing
 from .calls import HANDLERS, Answer, Call, Fields, Raw
 from .contract import Contract, Credential, Operation, Style
 from .errors import Fault
+from .pictures import png
 from .schema import Mismatch, Schema, check, from_text
 from .simulation import Platform
 from .state import App, Kind, ThirdParty, Token
@@ -92,8 +93,6 @@ def run(platform: Platform, operation: Operation, request: Request, shown: Shown
 
 def _sample(platform: Platform, operation: Operation) -> Raw:
     if operation.media == "image/png":
-        from .pictures import png  # noqa: PLC0415 - only two calls of the contract need it
-
         return Raw("image/png", png(64, (32, 32, 48)))
     if not operation.sample:
         return Raw(operation.media, b"")
@@ -150,7 +149,7 @@ def _token_text(operation: Operation, request: Request) -> str:
         return _present(operation, request, "component_access_token")
     if operation.credential is Credential.AUTHORIZER_V1:
         return _present(operation, request, "authorizer_access_token")
-    if operation.token_field == "body":  # noqa: S105 - a place, no password
+    if operation.token_field == "body":  # a place, no password
         body = _json(request.body)
         found = body.get("access_token") if isinstance(body, dict) else None
         if found is None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
+import pkgutil
 import signal
 import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import client_token, consent, contract, seed, settle, templates, tools, versions, webhook
+from . import client_token, contract, seed
 from .authorization import ticket_due
 from .connection import Connection
 from .control import Control
@@ -24,7 +26,6 @@ from .simulation import Platform
 from .site import Site
 from .state import DEFAULT_APPID, World, restore, save, save_gently
 
-HANDLER_MODULES = (client_token, consent, settle, templates, tools, versions, webhook)
 _TICK = 0.05
 _SAVE_EVERY = 1.0
 
@@ -40,6 +41,13 @@ class Options:
     journal: Path | None = None
 
 
+def load_handlers() -> None:
+    """Import every module here: what answers an operation is known by being defined."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if not module.name.startswith("__"):
+            importlib.import_module(f"{__package__}.{module.name}")
+
+
 class Server:
     """One sandbox in one process."""
 
@@ -47,6 +55,7 @@ class Server:
         self.options = options
         known = contract.load()
         client_token.register(known)
+        load_handlers()
         gc.collect()
         saved = bool(options.state and options.state.exists())
         world = restore(options.state) if saved and options.state else World(seed=options.seed)
@@ -103,7 +112,7 @@ class Server:
             loop.add_signal_handler(name, stopped.set)
         server = await loop.create_server(lambda: Connection(self.site, self.connections), sock=listener, backlog=512)
         self._resume()
-        print(f"抖音沙箱已就绪 Douyin sandbox ready: {self.platform.base_url}/_sandbox/", flush=True)  # noqa: T201
+        print(f"抖音沙箱已就绪 Douyin sandbox ready: {self.platform.base_url}/_sandbox/", flush=True)
         ticking = asyncio.create_task(self._tick())
         stopping = asyncio.create_task(stopped.wait())
         await asyncio.wait((ticking, stopping), return_when=asyncio.FIRST_COMPLETED)

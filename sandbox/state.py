@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 DEFAULT_APPID = "ttsandbox000000001"
-DEFAULT_SECRET = "sandbox-component-secret-0001"  # noqa: S105 - a sandbox's own, published on purpose
-DEFAULT_TOKEN = "sandboxToken01"  # noqa: S105 - as above
+DEFAULT_SECRET = "sandbox-component-secret-0001"  # a sandbox's own, published on purpose
+DEFAULT_TOKEN = "sandboxToken01"  # as above
 DEFAULT_AES_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 
 
@@ -186,6 +186,7 @@ class App:
     effects: Effects = field(default_factory=Effects)
     uploads: list[dict[str, Any]] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)  # what handlers keep of their own, by a name each
 
 
 @dataclass(slots=True)
@@ -281,7 +282,7 @@ def save(world: World, path: Path) -> None:
 async def save_gently(world: World, path: Path) -> None:
     """As `save`, giving way to other work between the pieces."""
     beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8") as file:  # noqa: ASYNC230 - pieces are small, the disk is local
+    with beside.open("w", encoding="utf-8") as file:  # pieces are small, the disk is local
         for piece in pieces(world):
             file.write(piece)
             await asyncio.sleep(0)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flask_migrate import check, upgrade  # noqa: E402  (after the path)
+from flask_migrate import check, upgrade  # after the path
 
-from app import create_app  # noqa: E402
+from app.factory import create_app
 
 
 def key() -> str:

@@ -22,11 +22,11 @@ from typing import NoReturn
 
 from dotenv.parser import parse_stream
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from config import Config, SettingError
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from config import Config, SettingError  # noqa: E402  (after the path)
-
 VAR = ROOT / "var"
 OWN_FILE = VAR / "demo.env"
 READY = VAR / "demo.ready"  # written when the first start's data is complete
@@ -35,11 +35,26 @@ PARENT = os.getppid()
 # What the demo decides itself, so that it can never touch an installation that .env describes.
 OWN = frozenset(
     {
-        "BIND", "DATABASE_URL", "DATA_KEYS", "DEMO", "DOUYIN_MICROAPP_URL", "DOUYIN_OPEN_URL", "DOUYIN_TOUTIAO_URL",
-        "DOUZHOU_ENV", "EMBEDDED", "INDEX_KEY", "PROXY_HOPS", "PUBLIC_URL", "REDIS_URL", "SANDBOX_URL", "SECRET_KEY",
-        "STORAGE_URL", "TRUSTED_HOSTS", "WEB_WORKERS",
+        "BIND",
+        "DATABASE_URL",
+        "DATA_KEYS",
+        "DEMO",
+        "DOUYIN_MICROAPP_URL",
+        "DOUYIN_OPEN_URL",
+        "DOUYIN_TOUTIAO_URL",
+        "DOUZHOU_ENV",
+        "EMBEDDED",
+        "INDEX_KEY",
+        "PROXY_HOPS",
+        "PUBLIC_URL",
+        "REDIS_URL",
+        "SANDBOX_URL",
+        "SECRET_KEY",
+        "STORAGE_URL",
+        "TRUSTED_HOSTS",
+        "WEB_WORKERS",
     }
-)  # fmt: skip
+)
 
 
 def stop(sentence: str) -> NoReturn:
@@ -99,7 +114,7 @@ def check(given: dict[str, str]) -> None:
     try:
         Config({**keys(), **given})
         if given.keys() & {"DATA_KEYS", "INDEX_KEY"}:
-            from app.secrets import KeyRing  # noqa: PLC0415  (slow, and rarely needed)
+            from app.data.secrets import KeyRing  # noqa: PLC0415  (seconds, and rarely needed)
 
             found = {**keys(), **given}
             KeyRing(found["DATA_KEYS"], found["INDEX_KEY"])
@@ -144,7 +159,7 @@ def wait_until(url: str, process: subprocess.Popen[bytes], what: str) -> None:
         if process.poll() is not None:
             raise RuntimeError(f"{what}没有启动（did not start）：原因见上面的输出。")
         try:
-            urllib.request.urlopen(url, timeout=2).close()  # noqa: S310  (loopback, our own address)
+            urllib.request.urlopen(url, timeout=2).close()  # loopback, our own address
             return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
@@ -169,8 +184,12 @@ def start(*command: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
     """A child in a session of its own, so that Ctrl-C reaches it by us alone and in order."""
     prepare = _die_with_us if sys.platform == "linux" else None
     return subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=ROOT, env=env, start_new_session=True, preexec_fn=prepare  # noqa: PLW1509
-    )  # fmt: skip
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=env,
+        start_new_session=True,
+        preexec_fn=prepare,  # noqa: PLW1509  (no thread runs yet, and nothing else ends a child of a killed parent)
+    )
 
 
 def clear_half_made() -> None:

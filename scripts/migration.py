@@ -7,13 +7,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from check_migrations import settings
+from flask_migrate import revision, upgrade
+
+from app.factory import create_app
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-
-from check_migrations import settings  # noqa: E402  (after the path)
-from flask_migrate import revision, upgrade  # noqa: E402
-
-from app import create_app  # noqa: E402
 
 
 def next_number() -> str:

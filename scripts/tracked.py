@@ -1,4 +1,5 @@
-"""The project's own files: what git tracks; in a copy without git, everything that .gitignore does not name."""
+"""The project's own files: what git tracks or would with the next `git add`; in a copy without git, everything that
+.gitignore does not name."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def tracked(root: Path = ROOT) -> list[Path]:
     """Without git, with a downloaded archive, or with one unpacked inside another repository: by walking."""
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached"]
+    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         top = subprocess.run([*command[:3], "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True)
         if Path(top.stdout.rstrip("\n")).resolve() != root.resolve():
@@ -20,7 +21,8 @@ def tracked(root: Path = ROOT) -> list[Path]:
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return walked(root)
-    return sorted(root / name for name in listed.split("\0") if name and (root / name).is_file())
+    names = {name for name in listed.split("\0") if name}  # while a merge stands open, one in conflict comes thrice
+    return sorted(root / name for name in names if (root / name).is_file())
 
 
 def walked(root: Path = ROOT) -> list[Path]:

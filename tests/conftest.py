@@ -7,11 +7,9 @@ import contextvars
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,25 +22,29 @@ import requests
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_appbuilder import Model
 from flask_migrate import upgrade
 from sqlalchemy.orm import Session
 from werkzeug.serving import make_server
 from xdist.scheduler import LoadGroupScheduling
 
-from app import create_app, textindex
-from app import operations as core
-from app import setup as setting_up
-from app.database import reading, writing
+from app.cli import setup as setting_up
+from app.data.clock import utcnow
+from app.data.engine import reading, writing
+from app.data.tenancy import PLATFORM, app_scope
 from app.extensions import db
-from app.models import Circuit, Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
-from app.models.base import utcnow
-from app.operations import call_log, credentials, onboarding, refusals, template
+from app.factory import create_app
+from app.kept import kept_of
+from app.link import call_log, connection
+from app.models import Circuit, Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp, audit
+from app.operations import runs, template
+from app.operations.inbound import refusals
+from app.operations.onboarding import arrival, links
 from app.operations.perform import perform
-from app.tenancy import PLATFORM, app_scope
-from app.views import dashboard
-from tests.operations.receivers import Receiver, serving
+from tests.notices.receivers import Receiver, serving
+from tests.reset import reset
+from tests.waiting import answers, free_port, wait_for
 
+pytest_plugins = ["tests.fixtures", "tests.servers"]
 ROOT = Path(__file__).resolve().parent.parent
 COMPONENT = {
     "appid": "ttsandbox000000001",
@@ -75,12 +77,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"跳过了 {len(skipped)} 个{name}（{mark} tests skipped）：{'；'.join(reasons)}")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class SandboxServer:
     """A running sandbox and its control API."""
 
@@ -89,13 +85,7 @@ class SandboxServer:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sandbox", "--port", str(port), "--seed", "7", *arguments], cwd=ROOT
         )
-        for _ in range(200):
-            try:
-                requests.get(f"{self.url}/_sandbox/api/state", timeout=1)
-                return
-            except requests.RequestException:
-                time.sleep(0.05)
-        raise RuntimeError("the sandbox did not start")
+        wait_for(lambda: answers(f"{self.url}/_sandbox/api/state"), process=self.process)
 
     def post(self, path: str, **body: Any) -> Any:
         """`path` is below /_sandbox/api/."""
@@ -115,7 +105,7 @@ class SandboxServer:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(30)
 
 
 @pytest.fixture(scope="session")
@@ -183,6 +173,12 @@ def database_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> st
     return new_database(tmp_path_factory.mktemp("database"), worker_id)
 
 
+@pytest.fixture
+def own_database(tmp_path: Path, worker_id: str) -> str:
+    """An empty database without a table, for one test."""
+    return new_database(tmp_path, f"own_{worker_id}")
+
+
 class OwnContextClient(FlaskClient):
     """Requests as a server makes them: not inside the test's application context, whose `g` and session they'd share."""
 
@@ -214,45 +210,19 @@ def _calls_are_written_when_asked() -> Iterator[None]:
 @pytest.fixture
 def app(_application: Flask) -> Iterator[Flask]:
     """The application over an empty database with its roles; emptied before the test."""
-    credentials.flush_calls(_application)
-    credentials.breaker(_application).forget()
+    connection.flush_calls(_application)
+    connection.breaker(_application).forget()
     refusals.flush(_application)
-    dashboard._kept.clear()  # a minute's memory of the days before this database
+    kept_of(_application).forget("trends")  # a minute's memory of the days before this database
     for view in _application.appbuilder.baseviews:  # type: ignore[attr-defined]
         getattr(getattr(view, "datamodel", None), "_many", {}).clear()
     with _application.app_context():
-        empty(db.engine)
-    with app_scope(_application, PLATFORM) as session:
-        list(setting_up.finish(_application, session))
+        reset(db.engine)
     yield _application
-
-
-def empty(engine: sa.Engine) -> None:
-    """Delete every row; the triggers of the audit log and the text indexes stand aside meanwhile."""
-    tables = list(reversed(db.metadata.sorted_tables))
-    with engine.begin() as connection:
-        textindex.clear(connection, [model.__tablename__ for model in textindex.indexed(Model)])
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(
-                "TRUNCATE " + ", ".join(f'"{t.name}"' for t in tables) + " RESTART IDENTITY CASCADE"
-            )
-            return
-        if engine.dialect.name == "sqlite":
-            triggers = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type='trigger'").all()
-            for name, _ in triggers:
-                connection.exec_driver_sql(f"DROP TRIGGER {name}")
-        else:
-            triggers = []
-            connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS=0")
-            for table in tables:  # TRUNCATE also restarts the numbering, but takes its time: only where there are rows
-                if connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first():
-                    connection.exec_driver_sql(f"TRUNCATE `{table.name}`")
-            connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS=1")
-            return
-        for table in tables:
-            connection.execute(table.delete())
-        for _, statement in triggers:
-            connection.exec_driver_sql(statement)
+    left = [name for name in ("operation_wakers", "inbound_wakers", "task_wakers") if _application.extensions[name]]
+    for name in left:
+        _application.extensions[name].clear()
+    assert not left, "a worker that the test started is still asked to wake: the next test would do its work"
 
 
 @pytest.fixture
@@ -317,10 +287,10 @@ def authorize(
     """The whole way: link, consent, the browser's return."""
     session.rollback()
     with writing():
-        link = onboarding.make_link(session, merchant, owner, actor=core.SYSTEM)
+        link = links.make_link(session, merchant, owner, actor=audit.SYSTEM)
     back = sandbox.post("consent", link=link.url, appid=appid, permissions=[1, 2, 3])["redirect_url"]
     address = urlsplit(back)
-    outcome = onboarding.complete(
+    outcome = arrival.complete(
         app, address.path.rsplit("/", 1)[-1], dict(parse_qsl(address.query))["authorization_code"]
     )
     session.rollback()
@@ -363,7 +333,7 @@ def try_again(app: Flask) -> None:
         session.execute(sa.update(ThirdPartyApp).where(ThirdPartyApp.held != "").values(probe_at=past))
         session.execute(sa.update(Circuit).values(probe_at=past, lease_until=None))
         session.commit()
-    breaker = credentials.breaker(app)
+    breaker = connection.breaker(app)
     breaker.forget()
     breaker.tend()
 
@@ -372,7 +342,7 @@ def operate(app: Flask, session: Session, name: str, row: Any, **params: Any) ->
     """Request and perform one operation here and now; the run as it then stands."""
     session.rollback()  # a snapshot read before could not be written to
     with writing():
-        run = core.request(session, name, row, actor=core.Actor(None, "测试"), door=Door.CLI, **params)
+        run = runs.request(session, name, row, actor=audit.Actor(None, "测试"), door=Door.CLI, **params)
     perform(app, run.id)
     refresh(session)
     return session.get_one(OperationRun, run.id)
@@ -434,12 +404,11 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def live(app: Flask) -> Iterator[str]:
     """The application served over real HTTP on loopback, threaded; gives its address."""
-    port = free_port()
-    server = make_server("127.0.0.1", port, app, threaded=True)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     before = app.config["PUBLIC_URL"]
-    app.config["PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+    app.config["PUBLIC_URL"] = f"http://127.0.0.1:{server.server_port}"
     yield app.config["PUBLIC_URL"]
     app.config["PUBLIC_URL"] = before
     server.shutdown()

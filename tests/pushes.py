@@ -8,7 +8,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.models.base import utcnow
+from app.data.clock import utcnow
 from sandbox.crypto import encrypt, envelope
 from tests.conftest import COMPONENT
 

@@ -16,11 +16,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
-from app.database import is_busy
+from app.access.sessions import ServerSessions
+from app.data.engine import is_busy
 from app.extensions import db
 from app.models import Industry
-from app.websession import ServerSessions
-from tests.security.conftest import bearer
+from tests.people import bearer
 
 View = Callable[..., Any]
 
@@ -80,7 +80,7 @@ def serving(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[View], Fla
 
 def reads_and_then_writes() -> str:
     """As a page must not: what it read is old by the time it writes, and SQLite does not wait then."""
-    from app.tenancy import PLATFORM, set_scope
+    from app.data.tenancy import PLATFORM, set_scope
 
     if "scope" not in db.session().info:
         set_scope(db.session(), PLATFORM)

@@ -15,17 +15,25 @@ from flask_appbuilder import Model
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.database import taken, unique_rules
+from app.console.base import ConsoleView
+from app.data.clock import utcnow
+from app.data.engine import taken
 from app.extensions import db
 from app.models import Industry, Merchant, Template, ThirdPartyApp, Version
-from app.models.base import utcnow
-from app.operations.transfer.importer import Importer
-from app.operations.transfer.specs import SPECS
-from app.views.base import ConsoleView
+from app.tasks.importing.layout import Layout
+from app.tasks.importing.rows import Importer
+from app.views.merchant import MERCHANTS
 from tests.conftest import COMPONENT, Actors, csrf_token
-from tests.views.conftest import submit
-from tests.views.made import fill
+from tests.console.made import fill
+from tests.pages import submit
 from tests.world import ALICE, BOB, build, models
+
+
+def unique_rules(table: sa.Table) -> list[tuple[str, ...]]:
+    """The columns of each rule by which a table's rows differ."""
+    constraints = [rule for rule in table.constraints if isinstance(rule, sa.UniqueConstraint)]
+    indexes = [index for index in table.indexes if index.unique]
+    return [tuple(column.name for column in rule.columns) for rule in (*constraints, *indexes)]
 
 
 def rules() -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -102,25 +110,37 @@ class SqliteError(Exception):
 
 SHAPES: list[tuple[Exception, Any, tuple[str, ...]]] = [
     (PsycopgError("merchant", "merchant_name_key"), Merchant, ("name",)),
-    (PsycopgError("template", "template_third_party_app_id_template_id_key"), Template,
-     ("third_party_app_id", "template_id")),
+    (
+        PsycopgError("template", "template_third_party_app_id_template_id_key"),
+        Template,
+        ("third_party_app_id", "template_id"),
+    ),
     (PsycopgError("version", "uq_version_number"), Version, ("mini_program_id", "number")),
     (PsycopgError("merchant", "merchant_industry_id_fkey", "23503"), Merchant, ()),
     (PsycopgError("industry", "merchant_name_key"), Merchant, ()),
     (pymysql.err.IntegrityError(1062, "Duplicate entry 'a' for key 'name'"), Merchant, ("name",)),
     (pymysql.err.IntegrityError(1062, "Duplicate entry 'a' for key 'merchant.name'"), Merchant, ("name",)),
-    (pymysql.err.IntegrityError(1062, "Duplicate entry '1-2' for key 'third_party_app_id'"), Template,
-     ("third_party_app_id", "template_id")),
-    (pymysql.err.IntegrityError(1062, "Duplicate entry '1-2' for key 'uq_version_number'"), Version,
-     ("mini_program_id", "number")),
+    (
+        pymysql.err.IntegrityError(1062, "Duplicate entry '1-2' for key 'third_party_app_id'"),
+        Template,
+        ("third_party_app_id", "template_id"),
+    ),
+    (
+        pymysql.err.IntegrityError(1062, "Duplicate entry '1-2' for key 'uq_version_number'"),
+        Version,
+        ("mini_program_id", "number"),
+    ),
     (pymysql.err.IntegrityError(1062, "Duplicate entry 'a' for key 'no_such'"), Merchant, ()),
     (pymysql.err.IntegrityError(1062, "Duplicate entry 'x' for key 'key' for key 'name'"), Merchant, ("name",)),
     (pymysql.err.IntegrityError(1452, "a foreign key constraint fails (`name`)"), Merchant, ()),
     (SqliteError("UNIQUE constraint failed: third_party_app.appid"), ThirdPartyApp, ("appid",)),
-    (SqliteError("UNIQUE constraint failed: version.mini_program_id, version.number"), Version,
-     ("mini_program_id", "number")),
+    (
+        SqliteError("UNIQUE constraint failed: version.mini_program_id, version.number"),
+        Version,
+        ("mini_program_id", "number"),
+    ),
     (SqliteError("UNIQUE constraint failed: industry.name"), Merchant, ()),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("orig", "model", "columns"), SHAPES)
@@ -157,7 +177,7 @@ def test_a_taken_value_is_said_beside_its_field_of_every_form(
         model, base = view.datamodel.obj, view.route_base
         first, second = fill(session, model.__table__, 2, 0)
         for key in (first, second):  # as its form would have it
-            session.execute(sa.update(model).where(model.id == key).values({column: f"tt{key:016}"}))
+            setattr(session.get_one(model, key), column, f"tt{key:016}")
         session.commit()
         answer = submit(admin, f"{base}/edit/{first}", **{column: f"tt{second:016}"})
         assert taken_beside(answer, column), (view, column, answer.status_code)
@@ -203,8 +223,9 @@ def test_an_import_names_the_column_of_a_taken_value(app: Flask, session: Sessio
                 insert = sa.insert(table).values(**other, name="花店", contact="", phone_masked="", remarks="", plan="")
                 made.connection().execute(insert.values(created_at=utcnow(), changed_at=utcnow(), commission_rate=0))
 
-    heads = {"name": 0, "industry": 1}
-    importer = Importer(session, SPECS["merchants"], heads, mode="both", dry=False)
+    places = {"name": 0, "industry": 1}
+    layout = Layout(MERCHANTS, ["商户名称", "行业"], places, {})
+    importer = Importer(session, MERCHANTS, places, layout, mode="both", dry=False)
     sa.event.listen(session, "before_flush", hurry)
     try:
         done = importer.take([(2, ["花店", "餐饮"]), (3, ["面馆", "餐饮"])])
@@ -222,7 +243,7 @@ def test_a_taken_value_that_no_form_expects_is_a_sentence_and_no_500(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(**_: Any) -> Any:
-        db.session.execute(sa.update(Merchant).values(name="同名"))
+        db.session.execute(sa.update(Merchant.__table__).values(name="同名"))
 
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
     monkeypatch.setitem(app.view_functions, "MerchantView.list", fail)

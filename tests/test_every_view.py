@@ -18,13 +18,13 @@ from flask import Flask
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from app import jobs
-from app.api import operations as operations_api
+from app.api.operators import operations as operations_api
+from app.console.base import ConsoleView
+from app.console.operate import confirm
+from app.data.tenancy import PLATFORM, app_scope
 from app.extensions import csrf
-from app.operations import OPERATIONS
-from app.tenancy import PLATFORM, app_scope
-from app.views import operate
-from app.views.base import ConsoleView
+from app.jobs import schedule
+from app.operations.registry import OPERATIONS
 from tests.conftest import SandboxServer
 from tests.world import (
     ABSENT,
@@ -44,21 +44,39 @@ from tests.world import (
     text_keys,
 )
 
+# On the servers, one of each kind asks: the statements are those of the rows and pages, whatever the role.
+SAME = pytest.mark.any_database("the same statements as of one who asks on the servers, too")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MUTATING = frozenset(METHODS) - {"GET"}
 # What a visitor who is not known may have answered with 200; everything else is refused or leads to the log-in.
-PUBLIC = frozenset({
-    "static", "appbuilder.static", "LoginView.login", "LoginView.link", "SecurityApi.login", "health.healthz",
-    "health.readyz", "health.metrics", "callbacks.authorization", "callbacks.message", "callbacks.authorized",
-})  # fmt: skip
+PUBLIC = frozenset(
+    {
+        "static",
+        "appbuilder.static",
+        "LoginView.login",
+        "LoginView.link",
+        "SecurityApi.login",
+        "health.healthz",
+        "health.readyz",
+        "health.metrics",
+        "callbacks.authorization",
+        "callbacks.message",
+        "callbacks.authorized",
+    }
+)
 GAUGES = frozenset({"/readyz", "/metrics"})
 REDIRECTS = frozenset({"UtilView.back", "LocaleView.index"})  # lead back, and know nobody
 LAST = ("logout",)  # ends the session that the walk needs
 
 
+def askers(names: Iterable[str], *again: str) -> list[Any]:
+    """Everyone here; on the servers those named `again`."""
+    return [pytest.param(name, marks=() if name in again else SAME) for name in names]
+
+
 @pytest.fixture
 def world(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
-    for module in (operate, operations_api):
+    for module in (confirm, operations_api):
         monkeypatch.setattr(module, "WAIT_SECONDS", 0)  # no worker runs here: nobody waits for one
     with app_scope(app, PLATFORM) as session:
         build(session)
@@ -86,7 +104,7 @@ def vocabulary() -> dict[str, list[str]]:
         "view": ["MiniProgramView", "MyVersionView"],
         "column": ["merchant"],
         "tab": ["history", "versions", "events", "apps"],
-        "job_id": list(jobs.SCHEDULE),
+        "job_id": list(schedule.SCHEDULE),
         "locale": ["zh"],
         "version": ["v1"],
         "filename": ["console.css"],
@@ -167,7 +185,7 @@ def leaks(text: str, *tags: str) -> list[str]:
     return [text[max(0, match.start() - 60) : match.end() + 60] for tag in tags for match in re.finditer(tag, text)][:1]
 
 
-@pytest.mark.parametrize("name", [*MERCHANTS, *OUTSIDERS])
+@pytest.mark.parametrize("name", askers([*MERCHANTS, *OUTSIDERS], "owner", "acting", "owner_token", "anonymous"))
 def test_nobody_learns_of_or_touches_what_is_not_theirs(world: Flask, sandbox: SandboxServer, name: str) -> None:
     asker, wrong = principal(world, name), []
     before, journal = dump(world), len(sandbox.get("journal", limit=1000)["rows"])
@@ -192,7 +210,7 @@ def test_nobody_learns_of_or_touches_what_is_not_theirs(world: Flask, sandbox: S
     assert len(sandbox.get("journal", limit=1000)["rows"]) == journal
 
 
-@pytest.mark.parametrize("name", PLATFORMS)
+@pytest.mark.parametrize("name", askers(PLATFORMS, "platform_admin", "operator_token"))
 def test_the_platforms_people_get_answers_and_no_secret(world: Flask, name: str) -> None:
     asker, wrong = principal(world, name), []
     for owner in (BOB, ABSENT):
@@ -204,7 +222,7 @@ def test_the_platforms_people_get_answers_and_no_secret(world: Flask, name: str)
     assert not wrong, f"{len(wrong)} of {asker.count}: {wrong[:5]}"
 
 
-@pytest.mark.parametrize("name", ["anonymous", "disabled", "disabled_token"])
+@pytest.mark.parametrize("name", askers(["anonymous", "disabled", "disabled_token"], "disabled"))
 def test_a_stranger_is_sent_to_the_log_in(world: Flask, name: str) -> None:
     asker = principal(world, name)
     values, found = form_values(world, BOB), {}
@@ -216,6 +234,7 @@ def test_a_stranger_is_sent_to_the_log_in(world: Flask, name: str) -> None:
     assert set(found) <= PUBLIC | REDIRECTS, found
 
 
+@SAME
 @pytest.mark.parametrize("name", ["platform_admin", "owner"])
 def test_a_change_without_the_forms_token_is_refused(world: Flask, name: str) -> None:
     asker, before = principal(world, name), dump(world)
@@ -232,6 +251,7 @@ def test_a_change_without_the_forms_token_is_refused(world: Flask, name: str) ->
     assert dump(world) == before
 
 
+@SAME
 @pytest.mark.parametrize("name", ["anonymous", "platform_admin"])  # routing knows no roles
 def test_a_method_that_a_rule_lacks_is_refused(world: Flask, name: str) -> None:
     asker, before = principal(world, name), dump(world)
@@ -302,10 +322,13 @@ def test_no_row_list_reaches_another_merchants_rows(
     monkeypatch.setitem(world.config, "OWNERS_MAY_SUBMIT", may_submit)
     asker, before = principal(world, name), dump(world)
     foreign: list[Any] = [
-        [("ids", str(BOB))], [("ids", f"{ALICE},{BOB}")], [("ids", str(ALICE)), ("ids", str(BOB))],
-        [("all", "1"), ("view", "MiniProgramView")], [("all", "1"), ("view", "MyMiniProgramView")],
+        [("ids", str(BOB))],
+        [("ids", f"{ALICE},{BOB}")],
+        [("ids", str(ALICE)), ("ids", str(BOB))],
+        [("all", "1"), ("view", "MiniProgramView")],
+        [("all", "1"), ("view", "MyMiniProgramView")],
         [("all", "1"), ("view", "MiniProgramView"), ("_flt_0_merchant", str(BOB))],
-    ]  # fmt: skip
+    ]
     token = [("csrf_token", asker.token), ("count", "1")]
     for op, target in itertools.product(OPERATIONS, foreign):
         for answer in (
@@ -328,9 +351,14 @@ def _many(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
 def listed(view: Any) -> set[str]:
     """Every column that a screen or API shows, filters, sorts by, searches or, where it has a form, sets."""
     names = [
-        "list_columns", "show_columns", "search_columns", "order_columns", "quick_columns", "list_select_columns",
+        "list_columns",
+        "show_columns",
+        "search_columns",
+        "order_columns",
+        "quick_columns",
+        "list_select_columns",
         "show_select_columns",
-    ]  # fmt: skip
+    ]
     if isinstance(view, ConsoleView):
         names += ["add_columns", "edit_columns"]
     return {column.rsplit(".", 1)[-1] for name in names for column in getattr(view, name, None) or ()}
@@ -409,16 +437,25 @@ MARKUP = "\"'><i7>{{7*7}}"
 def hostile(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """The same rows, with markup in every text and script addresses in every list and mapping."""
     monkeypatch.setattr("tests.world.TAGS", {ALICE: MARKUP + "a", BOB: MARKUP + "b"})
-    monkeypatch.setattr("tests.world.json_of", lambda text, *, listed: (
-        [text, "javascript:alert(7)"] if listed
-        else {"link": "javascript:alert(7)", "name": text, "x": ["javascript:alert(7)", {text: text}], "y": "data:,7"}
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        "tests.world.json_of",
+        lambda text, *, listed: (
+            [text, "javascript:alert(7)"]
+            if listed
+            else {
+                "link": "javascript:alert(7)",
+                "name": text,
+                "x": ["javascript:alert(7)", {text: text}],
+                "y": "data:,7",
+            }
+        ),
+    )
     with app_scope(app, PLATFORM) as session:
         build(session)
     return app
 
 
-@pytest.mark.parametrize("name", ["platform_admin", "owner", "acting"])
+@pytest.mark.parametrize("name", askers(["platform_admin", "owner", "acting"], "platform_admin"))
 def test_every_page_shows_text_as_text(hostile: Flask, name: str) -> None:
     asker, pages = principal(hostile, name), 0
     for case in cases(hostile, ALICE):

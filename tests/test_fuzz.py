@@ -16,51 +16,233 @@ import pytest
 from flask import Flask
 from werkzeug.test import EnvironBuilder
 
-from app import jobs
-from app.api import operations as operations_api
-from app.operations import OPERATIONS
-from app.tenancy import PLATFORM, app_scope
-from app.views import operate
+from app.api.operators import operations as operations_api
+from app.console.operate import confirm
+from app.data.tenancy import PLATFORM, app_scope
+from app.jobs import schedule
+from app.operations.registry import OPERATIONS
 from tests.world import ALICE, BOB, Principal, build, principal
 
 REQUESTS = int(os.environ.get("DOUZHOU_FUZZ", "0")) or 900  # for each who asks, and past LEAST no longer than SECONDS
 LEAST, SECONDS = 120, 5 if "DOUZHOU_FUZZ" not in os.environ else 3600  # so many however slow the machine is
 NASTY = [
-    "", "0", "-1", "1", "1.5", "1e999", "-1e999", "NaN", "sNaN", "Infinity", "-Infinity", "9" * 18, "9" * 19, "9" * 30,
-    "9" * 5000, "١٢", "１", "½", "1_000", "0x10", "null", "None", "true", "[]", "{}", "()", "!()", "!n", "'", '"', "\\",
-    "%", "%%", "%00", "\0", "a\0b", "\r\nX-Evil: 1", "\n", "\t", " ", "\u202e", "\ufeff", "\ufffe", "\ud7ff", "😀", "é",
-    "e\u0301", "İ", "ß", "中文", "\U0010ffff", "a" * 300, "字" * 3000, "../../etc/passwd", "..%2f", "//evil.example",
-    "http://evil.example", "javascript:alert(1)", "<script>alert(1)</script>", "{{7*7}}", "${7*7}", "' OR 1=1 --",
-    "0001-01-01", "9999-12-31", "9999-12-31T23:59", "2026-02-30", "2026-W01-1", "-0001-01-01", "00:00", "asc", "desc",
-    "id", "name", "state", "password", "created_by.password", "merchant.name", "__class__", "metadata", "registry",
-    "phone_sealed", str(ALICE), str(BOB), f"{ALICE},{BOB}", ",", ";", "on", "y", "active", "authorized", "zh",
-]  # fmt: skip
+    "",
+    "0",
+    "-1",
+    "1",
+    "1.5",
+    "1e999",
+    "-1e999",
+    "NaN",
+    "sNaN",
+    "Infinity",
+    "-Infinity",
+    "9" * 18,
+    "9" * 19,
+    "9" * 30,
+    "9" * 5000,
+    "١٢",
+    "１",
+    "½",
+    "1_000",
+    "0x10",
+    "null",
+    "None",
+    "true",
+    "[]",
+    "{}",
+    "()",
+    "!()",
+    "!n",
+    "'",
+    '"',
+    "\\",
+    "%",
+    "%%",
+    "%00",
+    "\0",
+    "a\0b",
+    "\r\nX-Evil: 1",
+    "\n",
+    "\t",
+    " ",
+    "\u202e",
+    "\ufeff",
+    "\ufffe",
+    "\ud7ff",
+    "😀",
+    "é",
+    "e\u0301",
+    "İ",
+    "ß",
+    "中文",
+    "\U0010ffff",
+    "a" * 300,
+    "字" * 3000,
+    "../../etc/passwd",
+    "..%2f",
+    "//evil.example",
+    "http://evil.example",
+    "javascript:alert(1)",
+    "<script>alert(1)</script>",
+    "{{7*7}}",
+    "${7*7}",
+    "' OR 1=1 --",
+    "0001-01-01",
+    "9999-12-31",
+    "9999-12-31T23:59",
+    "2026-02-30",
+    "2026-W01-1",
+    "-0001-01-01",
+    "00:00",
+    "asc",
+    "desc",
+    "id",
+    "name",
+    "state",
+    "password",
+    "created_by.password",
+    "merchant.name",
+    "__class__",
+    "metadata",
+    "registry",
+    "phone_sealed",
+    str(ALICE),
+    str(BOB),
+    f"{ALICE},{BOB}",
+    ",",
+    ";",
+    "on",
+    "y",
+    "active",
+    "authorized",
+    "zh",
+]
 ARGUMENTS = [
-    "page", "psize", "order", "way", "q", "ids", "all", "view", "merchant", "next", "count", "state", "failed", "stuck",
-    "lapsing", "lacking", "authorization_code", "done", "roles", "username", "password", "name", "old_password", "again",
-    "_flt_", "_flt_0_", "_flt_9_name", "_flt_99_name", "_oc_", "_od_x", "page_", "psize_x", "full_name", "email", "reason",
-]  # fmt: skip
+    "page",
+    "psize",
+    "order",
+    "way",
+    "q",
+    "ids",
+    "all",
+    "view",
+    "merchant",
+    "next",
+    "count",
+    "state",
+    "failed",
+    "stuck",
+    "lapsing",
+    "lacking",
+    "authorization_code",
+    "done",
+    "roles",
+    "username",
+    "password",
+    "name",
+    "old_password",
+    "again",
+    "_flt_",
+    "_flt_0_",
+    "_flt_9_name",
+    "_flt_99_name",
+    "_oc_",
+    "_od_x",
+    "page_",
+    "psize_x",
+    "full_name",
+    "email",
+    "reason",
+]
 TYPES = [
-    "", "application/json", "application/json; charset=utf-7", "application/x-www-form-urlencoded",
-    "application/x-www-form-urlencoded; charset=nope", "multipart/form-data", "multipart/form-data; boundary=x", "text/plain",
-    "application/xml", "x", ";;;", "text/html; charset=\xff", "application/merge-patch+json",
-]  # fmt: skip
+    "",
+    "application/json",
+    "application/json; charset=utf-7",
+    "application/x-www-form-urlencoded",
+    "application/x-www-form-urlencoded; charset=nope",
+    "multipart/form-data",
+    "multipart/form-data; boundary=x",
+    "text/plain",
+    "application/xml",
+    "x",
+    ";;;",
+    "text/html; charset=\xff",
+    "application/merge-patch+json",
+]
 BODIES = [
-    b"", b"\0", b"\xff\xfe", b"{", b"[]", b"{}", b"null", b"1e999", b'"x"', b'{"operation":1}', b"--x\r\n\r\n--x--", b"a=%",
-    b"--x\r\nContent-Disposition: form-data; name=\"a\"; filename=\"\xff\"\r\n\r\nx\r\n--x--", b"a" * 5000, b"[" * 5000,
-    b'{"username": {"a": 1}, "password": []}', b'{"username": "a", "password": "b", "provider": "ldap"}',
-]  # fmt: skip
+    b"",
+    b"\0",
+    b"\xff\xfe",
+    b"{",
+    b"[]",
+    b"{}",
+    b"null",
+    b"1e999",
+    b'"x"',
+    b'{"operation":1}',
+    b"--x\r\n\r\n--x--",
+    b"a=%",
+    b'--x\r\nContent-Disposition: form-data; name="a"; filename="\xff"\r\n\r\nx\r\n--x--',
+    b"a" * 5000,
+    b"[" * 5000,
+    b'{"username": {"a": 1}, "password": []}',
+    b'{"username": "a", "password": "b", "provider": "ldap"}',
+]
 HEADERS = [
-    "Host", "Cookie", "Authorization", "Accept", "Accept-Language", "Content-Length", "Range", "If-Modified-Since",
-    "If-None-Match", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-HTTP-Method-Override", "Origin",
-    "Referer", "User-Agent", "X-CSRFToken", "Transfer-Encoding", "Expect", "Upgrade", "X-Requested-With",
-]  # fmt: skip
+    "Host",
+    "Cookie",
+    "Authorization",
+    "Accept",
+    "Accept-Language",
+    "Content-Length",
+    "Range",
+    "If-Modified-Since",
+    "If-None-Match",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-HTTP-Method-Override",
+    "Origin",
+    "Referer",
+    "User-Agent",
+    "X-CSRFToken",
+    "Transfer-Encoding",
+    "Expect",
+    "Upgrade",
+    "X-Requested-With",
+]
 HEADER_VALUES = [
-    "", "x", "evil.example", "127.0.0.1:99999", "[::1", "a b", "*/*;q=x", "zh;q=9,,;", "bytes=0-99999999999999999999", "-1",
-    "Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.", "Basic !!!", "Basic Og==",
-    "douzhou=x", "douzhou=" + "a" * 43, "douzhou=" + "a" * 5000, "\xff\xfe", "99999999999999999999", "chunked", "application/json",
-    "W/\"x", "Thu, 99 Foo 2026", "a" * 4000, "DELETE", "null",
-]  # fmt: skip
+    "",
+    "x",
+    "evil.example",
+    "127.0.0.1:99999",
+    "[::1",
+    "a b",
+    "*/*;q=x",
+    "zh;q=9,,;",
+    "bytes=0-99999999999999999999",
+    "-1",
+    "Bearer",
+    "Bearer ",
+    "Bearer x",
+    "Bearer a.b.c",
+    "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.",
+    "Basic !!!",
+    "Basic Og==",
+    "douzhou=x",
+    "douzhou=" + "a" * 43,
+    "douzhou=" + "a" * 5000,
+    "\xff\xfe",
+    "99999999999999999999",
+    "chunked",
+    "application/json",
+    'W/"x',
+    "Thu, 99 Foo 2026",
+    "a" * 4000,
+    "DELETE",
+    "null",
+]
 
 
 class Fuzzer:
@@ -70,11 +252,15 @@ class Fuzzer:
         self.random = random.Random(seed)
         self.rules = [rule for rule in app.url_map.iter_rules() if not rule.endpoint.endswith(".logout")]
         self.columns = sorted(
-            {name for view in app.appbuilder.baseviews if hasattr(view, "datamodel")  # type: ignore[attr-defined]
-             for name in view.datamodel.get_columns_list()}
-        )  # fmt: skip
+            {
+                name
+                for view in app.appbuilder.baseviews
+                if hasattr(view, "datamodel")  # type: ignore[attr-defined]
+                for name in view.datamodel.get_columns_list()
+            }
+        )
         views = [view for view in app.appbuilder.baseviews if hasattr(view, "datamodel")]  # type: ignore[attr-defined]
-        self.words = [*OPERATIONS, *jobs.SCHEDULE, *(view.endpoint for view in views), *self.columns]
+        self.words = [*OPERATIONS, *schedule.SCHEDULE, *(view.endpoint for view in views), *self.columns]
         self.views = {view.endpoint: view for view in views}
         self.fields = sorted({name for op in OPERATIONS.values() for name in op.params.__dataclass_fields__})
 
@@ -101,9 +287,13 @@ class Fuzzer:
         pick, column = self.random, self.random.choice(self.columns)
         made = {
             "filters": f"!((col:{column},opr:{pick.choice(('eq', 'ct', 'sw', 'gt', 'in', 'neq'))},value:{self.odd()}))",
-            "order_column": column, "order_direction": pick.choice(("asc", "desc", "x")), "page": self.odd(),
-            "page_size": self.odd(), "columns": f"!({column},{self.odd()})", "keys": f"!({pick.choice(('none', self.odd()))})",
-        }  # fmt: skip
+            "order_column": column,
+            "order_direction": pick.choice(("asc", "desc", "x")),
+            "page": self.odd(),
+            "page_size": self.odd(),
+            "columns": f"!({column},{self.odd()})",
+            "keys": f"!({pick.choice(('none', self.odd()))})",
+        }
         names = pick.sample(sorted(made), pick.randrange(4))
         return f"({','.join(f'{name}:{made[name]}' for name in names)})"
 
@@ -186,7 +376,7 @@ def _douyins(made: dict[str, Any], answer: Any) -> bool:
 @pytest.fixture
 def world(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """Two merchants' rows, owners who may submit, and no worker that anyone would wait for."""
-    for module in (operate, operations_api):
+    for module in (confirm, operations_api):
         monkeypatch.setattr(module, "WAIT_SECONDS", 0)
     monkeypatch.setitem(app.config, "OWNERS_MAY_SUBMIT", True)
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
@@ -209,7 +399,7 @@ ODD = [
     ("GET", "/merchantview/show/9999999999", {}),
     ("GET", "/operationrunview/list/?_flt_0_err_no=99999999999999999999", {}),
     ("GET", "/static/%00", {}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("method", "path", "form"), ODD)

@@ -24,23 +24,34 @@ from werkzeug.security import generate_password_hash
 
 from app.douyin.authorization import GetComponentAccessToken
 from app.extensions import db
-from app.logs import RedactingFilter
+from app.link import connection
 from app.models import Credential, Industry, Merchant, MiniProgram, ThirdPartyApp
-from app.operations import connection, inbound
+from app.operations.inbound import process
+from app.operations.merchant import keep_phone
 from app.redaction import redact, redact_mapping
-from app.views.merchant import keep_phone
+from app.web.logs import RedactingFilter
 from tests.conftest import COMPONENT, Launch, SandboxServer, operate, refresh
 from tests.pushes import about, sealed, ticket
 
 SECRETS = {
-    "component_appsecret": "appsecret-CANARY-01", "component_ticket": "ticket-CANARY-02",
-    "component_access_token": "clt.CANARY03abcdef", "authorizer_access_token": "isvact.CANARY04abcdef",
-    "authorizer_refresh_token": "isvrft.CANARY05abcdef", "authorization_code": "code-CANARY-06",
-    "pre_auth_code": "pre-CANARY-07", "session_key": "skey-CANARY-08", "client_secret": "whs-CANARY09abcdef",
-    "aes_key": "aes-CANARY-10", "password": "pass-CANARY-11", "Authorization": "CANARY12.abc.def",
-    "csrf_token": "CANARY-13", "Ticket": "CANARY-14",
-    "Encrypt": "CANARY15/abc==", "access-token": "CANARY-16", "refresh_token": "CANARY-17",
-}  # fmt: skip
+    "component_appsecret": "appsecret-CANARY-01",
+    "component_ticket": "ticket-CANARY-02",
+    "component_access_token": "clt.CANARY03abcdef",
+    "authorizer_access_token": "isvact.CANARY04abcdef",
+    "authorizer_refresh_token": "isvrft.CANARY05abcdef",
+    "authorization_code": "code-CANARY-06",
+    "pre_auth_code": "pre-CANARY-07",
+    "session_key": "skey-CANARY-08",
+    "client_secret": "whs-CANARY09abcdef",
+    "aes_key": "aes-CANARY-10",
+    "password": "pass-CANARY-11",
+    "Authorization": "CANARY12.abc.def",
+    "csrf_token": "CANARY-13",
+    "Ticket": "CANARY-14",
+    "Encrypt": "CANARY15/abc==",
+    "access-token": "CANARY-16",
+    "refresh_token": "CANARY-17",
+}
 PHONES = ("13812345678", "+8613812345678", "86-13812345678", "19900001111")
 BARE = ("CANARY", "13812345678", "19900001111")
 FORMS: dict[str, Callable[[dict[str, str]], str]] = {
@@ -72,9 +83,11 @@ def printed(app: Flask) -> Iterator[io.StringIO]:
 def left(text: str, *secrets: str) -> list[str]:
     """Which secrets stand in a text, plain, quoted or in base64."""
     return [
-        item for item in secrets
-        for form in (item, quote(item, safe=""), base64.b64encode(item.encode()).decode().rstrip("=")) if form in text
-    ]  # fmt: skip
+        item
+        for item in secrets
+        for form in (item, quote(item, safe=""), base64.b64encode(item.encode()).decode().rstrip("="))
+        if form in text
+    ]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -145,7 +158,7 @@ REFUSED_BY = {  # what the three databases say of a value that is taken, or of a
     "postgresql": 'duplicate key value violates unique constraint "x"\nDETAIL:  Key (name, n)=(CANARY (1), 2) already exists.',
     "postgresql row": 'null value in column "a"\nDETAIL:  Failing row contains (1, a\nCANARY, (CANARY), null).',
     "mariadb": """(1062, "Duplicate entry 'CANARY's-2' for key 'name'")""",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("said", REFUSED_BY.values(), ids=REFUSED_BY)
@@ -232,7 +245,7 @@ def test_a_whole_launch_leaves_no_secret_in_database_or_log(
     assert push(app, about(appid, "AUTHORIZED", AuthorizationCode="code-CANARY-06", Phone="13812345678")) == 200
     unheard = about(appid, "UNHEARD", Secret="CANARY-20", Remark="电话19900001111", Deep={"session_key": "CANARY-8"})
     assert push(app, unheard) == 200
-    inbound.process_due(app)
+    process.process_due(app)
     connection.flush_calls(app)
     keep = secrets_of(session)
     assert len(keep) > 5

@@ -7,8 +7,10 @@ knowing the table behind it. Secret and hidden columns hold SECRET instead.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,14 +20,19 @@ from flask_appbuilder import Model
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from app import setup as setting_up
-from app.accounts import find_roles
+from app.access.accounts import find_roles
+from app.cli import setup as setting_up
+from app.data.clock import utcnow
+from app.data.kinds import kind_of
+from app.data.kinds.apart import Document, Folded, Phone
+from app.data.kinds.base import Kind
+from app.data.kinds.choice import Choice, Listed, Several
+from app.data.kinds.plain import Day, Moment, Words, YesNo
+from app.data.tenancy import PLATFORM, app_scope, tenancy_of
 from app.extensions import db
 from app.models import Merchant
-from app.models.base import State, UtcDateTime, utcnow
 from app.models.mini_program import AuthorizationState
 from app.models.operation import RunState
-from app.tenancy import PLATFORM, app_scope, tenancy_of
 from tests.conftest import PASSWORD, csrf_token, log_in
 
 ALICE, BOB, ABSENT = 700_000_001, 700_000_002, 700_009_999
@@ -38,12 +45,15 @@ SKIPPED = frozenset({"web_session", "login_attempt", "pace_bucket", "job_run"})
 TOLD: dict[str, dict[str, Any]] = {  # where code demands more of a value than its type
     "mini_program": {"state": AuthorizationState.AUTHORIZED, "audit_state": "approved", "icon_key": ""},
     "operation_run": {
-        "state": RunState.FAILED, "operation": "submit_audit", "subject_type": "mini_program", "params": {},
+        "state": RunState.FAILED,
+        "operation": "submit_audit",
+        "subject_type": "mini_program",
+        "params": {},
         "lock": None,
     },
     "audit_entry": {"before": {"name": "x"}},
     "inbound_event": {"state": "failed"},
-}  # fmt: skip
+}
 TEXT_KEYS = (("mini_program", "appid"), ("merchant", "key"), ("operation_run", "batch_id"), ("ab_user", "username"))
 
 
@@ -53,12 +63,16 @@ def canary(owner: int, table: str, column: str) -> str:
 
 def text_keys(owner: int) -> list[str]:
     """What names a row of `owner` in addresses whose argument is a text, its number first."""
-    lengths = {(t.name, c.name): c.type.length for t in Model.metadata.sorted_tables for c in t.c if _is_text(c)}
-    return [str(owner), *(canary(owner, *name)[: lengths[name]] for name in TEXT_KEYS)]
+    return [str(owner), *(canary(owner, *name)[: _lengths()[name]] for name in TEXT_KEYS)]
+
+
+@cache
+def _lengths() -> dict[tuple[str, str], int]:
+    return {(t.name, c.name): c.type.length for t in Model.metadata.sorted_tables for c in t.c if _is_text(c)}
 
 
 def _is_text(column: Any) -> bool:
-    return isinstance(column.type, sa.String) and not isinstance(column.type, State)
+    return kind_of(column).holds_text or isinstance(kind_of(column), Folded)
 
 
 def models() -> list[type[Any]]:
@@ -80,26 +94,43 @@ def value_of(column: Any, owner: int) -> Any:
     if column.foreign_keys:
         target = next(iter(column.foreign_keys)).column.table
         return None if column.nullable and (target is column.table or target.name == "ab_user") else owner
-    text, kind = canary(owner, column.table.name, column.name), column.type
-    if isinstance(kind, State):
-        return column.default.arg if column.default is not None and column.default.is_scalar else next(iter(kind.enum))
+    text, kind = canary(owner, column.table.name, column.name), kind_of(column)
     if HIDDEN.fullmatch(column.name):
         hidden = f"{SECRET}{owner}{column.name}"
-        return [hidden] if isinstance(kind, sa.JSON) else hidden[: kind.length or 99]
-    if isinstance(kind, sa.String):
-        return text[: kind.length or 99]
-    if isinstance(kind, sa.JSON):
-        made = column.default.arg(None) if column.default is not None else {}
-        return json_of(text, listed=isinstance(made, list))
-    if isinstance(kind, UtcDateTime):
-        return utcnow() + timedelta(days=40)
-    if isinstance(kind, sa.DateTime):
-        return utcnow().replace(tzinfo=None)
-    if isinstance(kind, sa.Date):
-        return date(2031, 1, 1)
-    if isinstance(kind, sa.Boolean):
-        return column.name not in {"must_change_password", "gone"}
+        return [hidden] if kind.is_document else hidden[: column.type.length or 99]
+    made = next((SAMPLES[base] for base in type(kind).__mro__ if base in SAMPLES), None)
+    if made is not None:
+        return made(column, text)
     return owner if column.primary_key or column.name.endswith("_id") else 1
+
+
+def _choice(column: Any, _text: str) -> Any:
+    default = column.default
+    return default.arg if default is not None and default.is_scalar else next(iter(column.type.enum))
+
+
+def _several(column: Any, text: str) -> Any:
+    return [str(next(iter(column.info["of"])))] if "of" in column.info else [text]
+
+
+def _document(column: Any, text: str) -> Any:
+    held = column.default.arg(None) if column.default is not None else {}
+    return json_of(text, listed=isinstance(held, list))
+
+
+# What the columns of a kind hold; numbers of all kinds hold the owner's, or one.
+SAMPLES: dict[type[Kind], Callable[[Any, str], Any]] = {
+    Several: _several,
+    Choice: _choice,
+    Listed: lambda column, text: text[: column.type.length or 99],
+    Words: lambda column, text: text[: column.type.length or 99],
+    Phone: lambda column, text: text[: column.type.length or 99],
+    Folded: lambda column, text: text[: column.type.length or 99],
+    Document: _document,
+    Moment: lambda _column, _text: utcnow() + timedelta(days=40),
+    Day: lambda _column, _text: date(2031, 1, 1),
+    YesNo: lambda column, _text: column.name not in {"must_change_password", "gone"},
+}
 
 
 def _row(session: Session, model: type[Any], owner: int) -> Any:
@@ -118,7 +149,8 @@ def _row(session: Session, model: type[Any], owner: int) -> Any:
 def build(session: Session) -> None:
     """A row of every model for alice and one for bob; the audit log's last, since the others write into it."""
     for model in sorted(models(), key=lambda model: model.__tablename__ == "audit_entry"):
-        session.add_all([_row(session, model, owner) for owner in (ALICE, BOB)])
+        for owner in (ALICE, BOB):
+            session.add(_row(session, model, owner))
         session.flush()
     session.commit()
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from flask import Flask
-from flask_appbuilder import AppBuilder
 
-from app.api import callbacks, health, models, openapi, operations
+from app.api import callbacks, health
 
 
-def register(app: Flask, appbuilder: AppBuilder) -> None:
-    """Attach every API."""
+def register(app: Flask) -> None:
+    """Attach the doors that are no view of FAB's; the operators' are found with the screens (app/views)."""
     callbacks.register(app)
     health.register(app)
-    operations.register(appbuilder)
-    models.register(appbuilder)
-    openapi.register(appbuilder)

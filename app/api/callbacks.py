@@ -6,19 +6,15 @@ import re
 from urllib.parse import parse_qsl
 
 import structlog
-from flask import Blueprint, Flask, Response, current_app, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, Response, make_response, redirect, render_template, request, url_for
 
-from app.extensions import csrf
-from app.operations import inbound, onboarding
+from app.extensions import csrf, the_app
+from app.operations.inbound.receive import LIMIT, NotStored, receive, refuse
+from app.operations.onboarding import arrival
 
 log = structlog.get_logger(__name__)
 APPID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 bp = Blueprint("callbacks", __name__, url_prefix="/douyin")
-
-
-def _app() -> Flask:
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    return app
 
 
 @bp.post("/callback/<component_appid>/authorization", strict_slashes=False)
@@ -38,14 +34,14 @@ def _receive(component_appid: str, receiver: str) -> Response:
     remote = request.remote_addr or ""
     if not APPID.fullmatch(component_appid):
         component_appid = ""  # nobody's: refused like any other that is not ours, and never put into a statement
-    raw = request.stream.read(inbound.LIMIT + 1)
+    raw = request.stream.read(LIMIT + 1)
     try:
-        if len(raw) > inbound.LIMIT:
-            inbound.refuse(_app(), component_appid, receiver, remote, request.content_length or len(raw))
+        if len(raw) > LIMIT:
+            refuse(the_app(), component_appid, receiver, remote, request.content_length or len(raw))
             return Response(status=403)
-        if not inbound.receive(_app(), component_appid, receiver, raw, remote):
+        if not receive(the_app(), component_appid, receiver, raw, remote):
             return Response(status=403)
-    except inbound.NotStored as problem:
+    except NotStored as problem:
         log.warning("push_not_stored", receiver=receiver, error=type(problem.__cause__).__name__)
         return Response(status=503)
     return Response("success", mimetype="text/plain")
@@ -57,7 +53,7 @@ def authorized(state: str) -> Response:
     if request.method != "GET":
         return Response(status=204)  # a look ahead (HEAD) must not use the link up
     state, code = _code(state)
-    found = onboarding.complete(_app(), state, code)
+    found = arrival.complete(the_app(), state, code)
     if found.waits and code:  # what is looked at again and again, and left open, has no code in its address
         page = make_response(redirect(url_for("callbacks.authorized", state=state), 303))
     else:

@@ -17,12 +17,13 @@ import msgspec
 import requests
 from requests.adapters import HTTPAdapter
 
+from app.deadline import POOLS, deadline, remaining
 from app.douyin import answer as answers
 from app.douyin.contract import Call, Host, Place, Token, Upload
-from app.douyin.deadline import POOLS, deadline, remaining
 from app.douyin.errors import TOO_FAST, too_many
 from app.douyin.hush import hush_urllib3
 from app.errors import DouyinError, DouzhouError, ErrorKind, Held, NoAnswer, NotGranted
+from app.i18n.sentence import ours, say
 from app.redaction import redact, redact_mapping
 
 R = TypeVar("R")
@@ -346,7 +347,7 @@ def _refuse_ungranted(call: Call[Any], granted: frozenset[int] | None) -> None:
     """Where the sets are known and the call's is documented, what was not granted is not asked for."""
     needed = call.route.permission
     if needed is not None and granted is not None and needed not in granted:
-        raise NotGranted(f"商户没有授予「{needed.word}」：请让商户重新授权并勾选它")
+        raise NotGranted(say("商户没有授予「{name}」：请让商户重新授权并勾选它", name=ours(needed.word)))
 
 
 def _transfer(client: DouyinClient, call: Call[Any], request: _Request, until: float) -> _Answer | NoAnswer:

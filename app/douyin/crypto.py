@@ -79,7 +79,7 @@ def verify_and_decrypt(
     key = _key(aes_key)
     signed = hmac.compare_digest(
         sign(token, envelope.timestamp, envelope.nonce, envelope.encrypt).encode(),
-        envelope.signature.encode("utf-8", "replace"),
+        envelope.signature.encode(),
     )
     fresh = _fresh(envelope.timestamp, now, window)
     message, fault = _unwrap(envelope.encrypt, key, appid)
@@ -108,7 +108,7 @@ def seal_push(event: Mapping[str, Any], *, token: str, aes_key: str, appid: str,
 def sign(token: str, timestamp: str, nonce: str, encrypt: str) -> str:
     """SHA-1, hex, over the four texts sorted by code point: the platform's choice of hash, not ours."""
     text = "".join(sorted([token, timestamp, nonce, encrypt]))
-    return hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def webhook_signature_matches(raw: bytes, *, secret: str, signature: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.errors import DouyinError, ErrorKind
+from app.i18n.sentence import ours, say
 from app.redaction import redact
 
 PARAMETER, STATE, AUTHORIZATION = ErrorKind.PARAMETER, ErrorKind.STATE, ErrorKind.AUTHORIZATION
@@ -202,14 +203,14 @@ def explain(err_no: int, message: str, log_id: str, *, about_platform: bool = Fa
     if about_platform and kind in {PARAMETER, ErrorKind.UNKNOWN}:
         kind, advice = PLATFORM, _OWN_SETTINGS
     said = clean(message)
-    text = f"{code.meaning}（{said}）" if said else code.meaning
+    text = say("{meaning}（{said}）", meaning=ours(code.meaning), said=said) if said else ours(code.meaning)
     return DouyinError(text, err_no=err_no, kind=kind, advice=advice, log_id=log_id, retry_after=code.retry_after)
 
 
 def too_many(retry_after: float, log_id: str) -> DouyinError:
     """The error for HTTP 429: the gateway refused before the request was looked at."""
     return DouyinError(
-        "调用过于频繁（HTTP 429）",
+        say("调用过于频繁（HTTP 429）"),
         err_no=429,
         kind=RATE,
         advice=CODES[28003018].advice,
@@ -221,7 +222,7 @@ def too_many(retry_after: float, log_id: str) -> DouyinError:
 def misfit(what: str, log_id: str) -> DouyinError:
     """The error for a read whose answer does not fit the contract."""
     return DouyinError(
-        f"抖音的答复不合接口约定：{what}",
+        say("抖音的答复不合接口约定：{what}", what=ours(what)),
         err_no=0,
         kind=ErrorKind.ANSWER,
         advice="系统会稍后重试；如果一直出现，说明接口有变动，请升级抖舟或联系开发者。",

@@ -16,11 +16,12 @@ import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.database import reading
-from app.models.base import utcnow
-from app.operations import credentials, holds, vitals
+from app.data.clock import utcnow
+from app.data.engine import reading
+from app.data.tenancy import PLATFORM, app_scope
+from app.link import connection, holds
+from app.operations import vitals
 from app.operations.perform import Due, due, perform
-from app.tenancy import PLATFORM, app_scope
 
 log = structlog.get_logger(__name__)
 IDLE_SECONDS = 1.0
@@ -57,7 +58,7 @@ class Dispatcher:
 
     def __init__(self, app: Flask) -> None:
         self.app = app
-        self.breaker = credentials.breaker(app)
+        self.breaker = connection.breaker(app)
         self.size = int(app.config["WORKER_THREADS"])
         self.pool = ThreadPoolExecutor(self.size, thread_name_prefix="operation")
         self.woken = threading.Event()
@@ -80,6 +81,8 @@ class Dispatcher:
         """No new work is taken; what is in hand finishes or is taken over by its lease."""
         self.stopping.set()
         self.woken.set()
+        if self._wake in (listeners := self.app.extensions["operation_wakers"]):
+            listeners.remove(self._wake)
         self.thread.join(timeout=5)
         self.pool.shutdown(wait=True, cancel_futures=True)
 
@@ -159,7 +162,7 @@ class Dispatcher:
             held = self.breaker.holds_app(key[0])
         except SQLAlchemyError as fault:  # not written: the lease ends and the run is read back
             log.warning("run_not_written", run=run_id, fault=type(fault).__name__)
-        except Exception:  # noqa: BLE001  (the pool would swallow it silently)
+        except Exception:  # the pool would swallow it silently
             log.exception("worker_fault", run=run_id)
         finally:
             with self.guard:

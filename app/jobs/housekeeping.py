@@ -8,7 +8,8 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import delete, select
 
-from app.jobs import tasks
+from app.data.clock import utcnow
+from app.data.tenancy import PLATFORM, app_scope
 from app.models import (
     ApiCall,
     AuthorizationCode,
@@ -24,9 +25,8 @@ from app.models import (
     RefusedPush,
     WebSession,
 )
-from app.models.base import utcnow
 from app.operations import icons
-from app.tenancy import PLATFORM, app_scope
+from app.tasks import pool
 
 CHUNK = 2000
 DONE = (InboundState.DONE, InboundState.IGNORED)
@@ -74,7 +74,7 @@ def clean(app: Flask) -> str:
                 break
         if total:
             counts.append(f"{model.__tablename__} {total}")
-    if files := tasks.clean(app):
+    if files := pool.clean(app):
         counts.append(f"任务文件 {files}")
     if files := icons.clean(app):
         counts.append(f"头像 {files}")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flask import Flask
 
-from app.operations import deliveries, watch
+from app.notices import deliveries
+from app.operations import watch
 
 WORDS = {"sent": "已发送", "again": "待重试", "failed": "失败", "skipped": "跳过"}
 
 
-def check(app: Flask) -> str:
-    """Look for states that people should hear of, then send what that made due."""
-    from app.jobs import SCHEDULE  # noqa: PLC0415  (the table names this function)
-
-    told = watch.look(app, {name: job.title for name, job in SCHEDULE.items()})
+def check(app: Flask, titles: Mapping[str, str]) -> str:
+    """Look for states that people should hear of, failed jobs (by their titles) among them; then send what is due."""
+    told = watch.look(app, titles)
     return f"新通知 {told} 条；{send(app)}"
 
 

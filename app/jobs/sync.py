@@ -7,15 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from flask import Flask
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, or_, select
 
-from app.database import reading
-from app.errors import DouzhouError
+from app.data.clock import utcnow
+from app.data.engine import reading
+from app.data.tenancy import PLATFORM, app_scope
+from app.errors import DouzhouError, failure_words
+from app.i18n.sentence import Sentence, ours, say
 from app.models import AuthorizationState, MiniProgram, ThirdPartyApp
-from app.models.base import utcnow
 from app.operations import icons as pictures
-from app.operations import inbound, onboarding, profile, release, returns, template
-from app.tenancy import PLATFORM, app_scope
+from app.operations import profile, template
+from app.operations.inbound import process
+from app.operations.onboarding import arrival, authorizations
+from app.operations.release.sync import sync
 
 AT_ONCE = 8
 MOST_A_SLOT = 2000
@@ -23,8 +27,13 @@ VERSIONS_AGE = timedelta(hours=24)
 INFO_AGE = timedelta(hours=24)
 
 
-class Partly(str):
+class Partly(Sentence):
     """A job's result that tells of failures among what it did."""
+
+    @classmethod
+    def of(cls, sentence: Sentence) -> Partly:
+        """A sentence as such a result."""
+        return cls(sentence.template, sentence.values)
 
 
 def _each(app: Flask, ids: Iterable[int], work: Callable[[Flask, int], str]) -> str:
@@ -36,7 +45,7 @@ def _each(app: Flask, ids: Iterable[int], work: Callable[[Flask, int], str]) -> 
         try:
             work(app, row_id)
         except DouzhouError as error:
-            return str(error) or type(error).__name__
+            return failure_words(error)
         return ""
 
     due = list(ids)
@@ -45,32 +54,33 @@ def _each(app: Flask, ids: Iterable[int], work: Callable[[Flask, int], str]) -> 
         for failure in [*begun, *pool.map(one, due[1:])]:
             counts["failed" if failure else "ok"] += 1
             first = first or failure
-    words = f"成功 {counts['ok']}，失败 {counts['failed']}"
-    return Partly(f"{words}（{first}）") if first else words
+    words = say("成功 {ok}，失败 {failed}", **counts)
+    return Partly.of(say("{words}（{first}）", words=words, first=first)) if first else words
 
 
-def _ids(app: Flask, *conditions: object) -> list[int]:
-    statement = select(MiniProgram.id).where(MiniProgram.state == AuthorizationState.AUTHORIZED, *conditions)  # type: ignore[arg-type]
+def _ids(app: Flask, *conditions: ColumnElement[bool]) -> list[int]:
+    statement = select(MiniProgram.id).where(MiniProgram.state == AuthorizationState.AUTHORIZED, *conditions)
     with app_scope(app, PLATFORM) as session, reading():
         return list(session.scalars(statement.order_by(MiniProgram.poll_at).limit(MOST_A_SLOT)))
 
 
 def audits(app: Flask) -> str:
-    """Mini-programs whose next look is due: quick at first, slower later (operations/versions.py)."""
-    return _each(app, _ids(app, MiniProgram.poll_at <= utcnow()), release.sync)
+    """Mini-programs whose next look is due: quick at first, slower later (operations/release/versions.py)."""
+    return _each(app, _ids(app, MiniProgram.poll_at <= utcnow()), sync)
 
 
 def versions(app: Flask) -> str:
     """Every authorised mini-program about once a day: heals what pushes and polls missed."""
     stale = or_(MiniProgram.synced_at.is_(None), MiniProgram.synced_at < utcnow() - VERSIONS_AGE)
-    return _each(app, _ids(app, stale), release.sync)
+    return _each(app, _ids(app, stale), sync)
 
 
 def info(app: Flask) -> str:
     """Basic information about once a day, and the list of authorised apps against ours."""
     stale = or_(MiniProgram.info_at.is_(None), MiniProgram.info_at < utcnow() - INFO_AGE)
     done = _each(app, _ids(app, stale), profile.sync)
-    return type(done)(f"{done}；授权：{onboarding.check_authorizations(app)}")
+    found = say("{done}；授权：{found}", done=done, found=ours(authorizations.check_authorizations(app)))
+    return Partly.of(found) if isinstance(done, Partly) else found
 
 
 def icons(app: Flask) -> str:
@@ -87,6 +97,6 @@ def templates(app: Flask) -> str:
 
 def events(app: Flask) -> str:
     """Pushes that wait, and merchants' returns that learn from them."""
-    done = f"处理 {inbound.process_due(app, 500)} 条"
-    finished = returns.pursue(app)
+    done = f"处理 {process.process_due(app, 500)} 条"
+    finished = arrival.pursue(app)
     return f"{done}，完成 {finished} 个授权" if finished else done

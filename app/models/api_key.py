@@ -8,11 +8,14 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.models.base import BigId, Json, Model, UtcDateTime, utcnow
-from app.secrets import HasSecrets, Sealed, sealed_column
-from app.tenancy import Unscoped
+from app.data.clock import utcnow
+from app.data.secrets import HasSecrets, Sealed, sealed_column
+from app.data.tenancy import Unscoped
+from app.data.types import BigId, Json, UtcDateTime, worded
+from app.models.base import Model
 
 
+@worded({"read": "只读", "operate": "读取和执行操作", "write": "角色允许的全部"})
 class KeyScope(StrEnum):
     """What a key may do at most; each holds those before it."""
 
@@ -21,27 +24,26 @@ class KeyScope(StrEnum):
     WRITE = "write"
 
 
-KEY_SCOPE_WORDS = {
-    KeyScope.READ: "只读",
-    KeyScope.OPERATE: "读取和执行操作",
-    KeyScope.WRITE: "角色允许的全部",
-}
-
-
 class ApiKey(Unscoped, Model):
     """A key for scripts. Only its keyed hash is stored; it is shown once. Needed before it is known who asks."""
 
     __tablename__ = "api_key"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("ab_user.id", ondelete="CASCADE"), index=True, nullable=False)
-    name: Mapped[str] = mapped_column(String(64), nullable=False)
-    start: Mapped[str] = mapped_column(String(16), nullable=False)  # its first characters, to tell keys apart
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("ab_user.id", ondelete="CASCADE"), index=True, nullable=False, info={"label": "用户"}
+    )
+    name: Mapped[str] = mapped_column(String(64), nullable=False, info={"label": "名称"})
+    start: Mapped[str] = mapped_column(
+        String(16), nullable=False, info={"label": "密钥开头"}
+    )  # its first characters, to tell keys apart
     key_hash: Mapped[str] = mapped_column(String(64), unique=True, nullable=False)
     scopes: Mapped[list[str]] = mapped_column(Json, default=list, nullable=False)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
-    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=utcnow, nullable=False, info={"label": "创建时间"}
+    )
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "有效期至"})
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "使用时间"})
     used_from: Mapped[str] = mapped_column(String(64), default="", nullable=False)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

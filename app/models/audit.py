@@ -1,7 +1,12 @@
-"""The audit log: who changed what, when, from where, before and after; append-only (triggers refuse the rest)."""
+"""The audit log: who changed what, when, from where, before and after; append-only (triggers refuse the rest).
+
+A column says itself what of it is logged: `info={"quiet": True}`, nothing: the system keeps it, many times a day;
+`info={"personal": True}`, only that it changed. Everything else is kept as the column's kind says.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -10,23 +15,102 @@ from sqlalchemy import Index, Insert, Integer, String, event, insert, inspect
 from sqlalchemy.orm import Mapped, Session, configure_mappers, mapped_column
 from sqlalchemy.orm.attributes import get_history
 
-from app.models.base import BigId, Json, Model, UtcDateTime, utcnow
+from app.data.clock import utcnow
+from app.data.kinds import kind_of
+from app.data.kinds.apart import Phone, Secret
+from app.data.tenancy import MARK, SCOPE, MerchantOwned
+from app.data.types import BigId, Json, UtcDateTime, words_of
+from app.models.base import Model
+from app.models.operation import Door
+from app.models.user import via_words
 from app.redaction import redact_value
-from app.tenancy import MARK, SCOPE, MerchantOwned
 
-# Not worth a line each: kept by the system itself, many times a day.
-QUIET_COLUMNS = frozenset(
-    {
-        "changed_at", "created_at", "row_version", "icon_due_at", "icon_key", "lacking", "poll_at", "synced_at",
-        "info_at", "info", "ticket_at",
-        "ticket_sealed", "refresh_expires_at", "last_login", "login_count", "fail_login_count", "row_uid",
-        "preferences", "key_hash", "last_step", "recovery_hashes", "used_at", "used_from", "tested_at",
-        "changed_on", "created_on", "url", "fault_at", "held", "held_at", "probe_at", "link_fault_at", "self_test",
-        "last_submitted_at", "last_rollback_at", "ever_submitted", "phone_hash", "audit_ctime", "credential_generation",
-        "link_kind", "link_by", "link_until",
-    }
-)  # fmt: skip
-PERSONAL_COLUMNS = frozenset({"phone_masked", "contact", "email", "first_name", "last_name"})
+# What stands in place of a value that the log must not hold.
+CHANGED = "已更改"
+CHANGED_PERSON = "已更改（个人信息）"
+# What an entry says was done: a row's change, or what `record` was told.
+ACTION_WORDS = {
+    "create": "新建",
+    "update": "修改",
+    "delete": "删除",
+    "login": "登录",
+    "logout": "退出登录",
+    "login_failed": "登录失败",
+    "log_in_as": "登录商户",
+    "log_in_as_end": "结束登录商户",
+    "export": "导出",
+    "password_change": "修改密码",
+    "password_reset": "重置密码",
+    "password_set": "通过链接设置密码",
+    "refresh_reused": "刷新令牌重复使用",
+    "sessions_end": "结束其他登录",
+    "api_key_create": "新建 API 密钥",
+    "api_key_revoke": "撤销 API 密钥",
+    "two_factor_on": "开启两步验证",
+    "two_factor_off": "关闭两步验证",
+    "two_factor_reset": "重置两步验证",
+    "recovery_codes_renew": "更换恢复码",
+    "recovery_code_used": "使用恢复码",
+    "operation": "操作",
+    "replay": "重新处理",
+    "job_run": "立即执行任务",
+    "reveal": "查看完整手机号",
+    "resolve": "人工标记",
+    "import": "导入",
+    "cancel": "取消",
+    "view_share": "共享视图",
+    "channel_test": "测试通知渠道",
+    "self_test": "自检",
+    "notice_rules": "修改通知规则",
+}
+# What `record` writes beside it under a name that is no column.
+DETAILS = {
+    "rows": "行数",
+    "format": "格式",
+    "filters": "筛选条件",
+    "file": "文件",
+    "mode": "已有的记录",
+    "scope": "权限范围",
+    "left": "剩余恢复码",
+    "count": "数量",
+    "silent": "不提醒的通知",
+    "quiet": "免打扰",
+    "until": "截止时间",
+    "roles": "角色",
+}
+DOOR_WORDS = words_of(Door).but({"web": "网页"})
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asks. `merchant_id` is set for a merchant's user; `on_behalf_of` while logged in as a merchant; `via` names
+    who made the link by which the user's password was lately set (`reset:<name>`)."""
+
+    id: int | None
+    name: str
+    address: str = ""
+    merchant_id: int | None = None
+    on_behalf_of: str = ""
+    via: str = ""
+
+    def words(self) -> str:
+        """The name, with the merchant at work for whom and whose link it was that let the actor in."""
+        behalf = f"（代{self.on_behalf_of}）" if self.on_behalf_of else ""
+        return f"{self.name}{behalf}" + (f"（{via_words(self.via)}）" if self.via else "")
+
+    def info(self, door: Door | str) -> dict[str, Any]:
+        """As the audit log keeps it in the session."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "address": self.address,
+            "on_behalf_of": self.on_behalf_of,
+            "via": self.via,
+            "door": str(door),
+        }
+
+
+SYSTEM = Actor(None, "系统")
 
 
 class AuditEntry(MerchantOwned, Model):
@@ -36,24 +120,35 @@ class AuditEntry(MerchantOwned, Model):
     __table_args__ = (Index("ix_audit_entry_subject", "subject_type", "subject_id"), {"extend_existing": True})
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
+    at: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=utcnow, nullable=False, index=True, info={"label": "时间"}
+    )
     actor_id: Mapped[int | None] = mapped_column(Integer, index=True)
-    actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
-    on_behalf_of: Mapped[str] = mapped_column(String(64), default="", nullable=False)  # 登录商户: as which user
-    via: Mapped[str] = mapped_column(String(80), default="", nullable=False, server_default="")  # ConsoleUser.via
-    address: Mapped[str] = mapped_column(String(64), default="", nullable=False)
-    door: Mapped[str] = mapped_column(String(16), default="", nullable=False)
-    action: Mapped[str] = mapped_column(String(32), nullable=False, index=True)
-    subject_type: Mapped[str] = mapped_column(String(32), default="", nullable=False)
+    actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False, info={"label": "操作人"})
+    on_behalf_of: Mapped[str] = mapped_column(
+        String(64), default="", nullable=False, info={"label": "代操作商户"}
+    )  # 登录商户: as which user
+    via: Mapped[str] = mapped_column(
+        String(80), default="", nullable=False, server_default="", info={"label": "密码链接"}
+    )  # ConsoleUser.via
+    address: Mapped[str] = mapped_column(String(64), default="", nullable=False, info={"label": "来源地址"})
+    door: Mapped[str] = mapped_column(
+        String(16), default="", nullable=False, info={"label": "入口", "words": DOOR_WORDS}
+    )
+    action: Mapped[str] = mapped_column(
+        String(32), nullable=False, index=True, info={"label": "动作", "words": ACTION_WORDS}
+    )
+    subject_type: Mapped[str] = mapped_column(String(32), default="", nullable=False, info={"label": "主体类型"})
     subject_id: Mapped[str] = mapped_column(String(32), default="", nullable=False)
-    subject_name: Mapped[str] = mapped_column(String(128), default="", nullable=False)
-    before: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
-    after: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
+    subject_name: Mapped[str] = mapped_column(String(128), default="", nullable=False, info={"label": "主体名称"})
+    before: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False, info={"label": "修改前"})
+    after: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False, info={"label": "修改后"})
 
 
 def record(session: Session, action: str, *, subject: Any = None, **after: Any) -> None:
     """Write one entry for an event that is not a row's change (a log-in, an export); commits with the session."""
-    entry = _entry(session, action, subject) | {"before": {}, "after": {k: plain_value(k, v) for k, v in after.items()}}
+    details = {name: _detail(subject, name, value) for name, value in after.items()}
+    entry = _entry(session, action, subject) | {"before": {}, "after": details}
     session.connection().execute(_marked(session), [entry])
 
 
@@ -84,12 +179,37 @@ def _entry(session: Session, action: str, subject: Any) -> dict[str, Any]:
     }
 
 
-def plain_value(name: str, value: Any) -> Any:
-    """A column's value as the log keeps it: text, numbers, lists; secrets and people's data only as changed."""
+def plain_value(column: Any, value: Any) -> Any:
+    """A column's value as the log keeps it, by its kind; secrets and people's data only as changed."""
+    kind = kind_of(column)
+    if isinstance(kind, Secret):
+        return CHANGED if value else None
+    if column.info.get("personal"):
+        return CHANGED_PERSON if value else ""
+    if isinstance(kind, Phone):
+        return kind.plain(value) or (CHANGED_PERSON if value else "")  # of old, before numbers were checked
+    return _redacted(column.key, kind.encode(value))
+
+
+def is_told(column: Any) -> bool:
+    """Whether the log holds a column's values, and not only that they changed."""
+    return not (column.info.get("personal") or isinstance(kind_of(column), Secret | Phone))
+
+
+def is_quiet(column: Any) -> bool:
+    """Whether the log passes over what becomes of a column."""
+    return bool(getattr(column, "info", {}).get("quiet"))  # what the database computes for a mapper has none
+
+
+def detail_value(name: str, value: Any) -> Any:
+    """What `record` writes under a name that is no column: all that is known of it is that name."""
     if name.endswith("_sealed") or name == "password":
-        return "已更改" if value else None
-    if name in PERSONAL_COLUMNS:
-        return "已更改（个人信息）" if value else ""
+        return CHANGED if value else None
+    return _redacted(name, value)
+
+
+def _redacted(name: str, value: Any) -> Any:
+    """As JSON has it; what JSON has not, as text."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, StrEnum):
@@ -99,19 +219,25 @@ def plain_value(name: str, value: Any) -> Any:
     return str(value)
 
 
+def _detail(subject: Any, name: str, value: Any) -> Any:
+    """A detail of an event: one under the name of a column of its subject is no more told than the column is."""
+    column = inspect(type(subject)).columns.get(name) if subject is not None else None
+    return detail_value(name, value) if column is None or is_told(column) else plain_value(column, value)
+
+
 def _changes(row: Any, *, is_new: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    for column in inspect(type(row)).column_attrs:
-        if column.key in QUIET_COLUMNS:
+    for name, column in inspect(type(row)).columns.items():
+        if is_quiet(column):
             continue
-        history = get_history(row, column.key)
+        history = get_history(row, name)
         if not history.has_changes():
             continue
         if history.deleted and not is_new:
-            before[column.key] = plain_value(column.key, history.deleted[0])
+            before[name] = plain_value(column, history.deleted[0])
         if history.added and (history.added[0] not in (None, "", [], {}) or not is_new):
-            after[column.key] = plain_value(column.key, history.added[0])
+            after[name] = plain_value(column, history.added[0])
     return before, after
 
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import BigId, Json, Model, State, Timestamps, UtcDateTime, utcnow
-from app.secrets import HasSecrets, Sealed, sealed_column
-from app.tenancy import MerchantOwned
+from app.data.clock import utcnow
+from app.data.secrets import HasSecrets, Sealed, sealed_column
+from app.data.tenancy import MerchantOwned
+from app.data.types import BigId, Json, SentenceText, State, UtcDateTime, worded
+from app.models.base import Model, Timestamps
 
 
+@worded(
+    {
+        "feishu": "飞书群机器人",
+        "dingtalk": "钉钉群机器人",
+        "wecom": "企业微信群机器人",
+        "mail": "邮件",
+        "webhook": "Webhook",
+    },
+)
 class ChannelKind(StrEnum):
     FEISHU = "feishu"
     DINGTALK = "dingtalk"
@@ -21,28 +32,20 @@ class ChannelKind(StrEnum):
     WEBHOOK = "webhook"
 
 
-CHANNEL_WORDS = {
-    ChannelKind.FEISHU: "飞书群机器人",
-    ChannelKind.DINGTALK: "钉钉群机器人",
-    ChannelKind.WECOM: "企业微信群机器人",
-    ChannelKind.MAIL: "邮件",
-    ChannelKind.WEBHOOK: "Webhook",
-}
-
-
+@worded(
+    {
+        "queued": "待发送",
+        "sent": "已发送",
+        "failed": "发送失败",
+        "skipped": "已跳过",
+    },
+    tones={"queued": "busy", "sent": "good", "failed": "bad"},
+)
 class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENT = "sent"
     FAILED = "failed"
     SKIPPED = "skipped"
-
-
-DELIVERY_WORDS = {
-    DeliveryState.QUEUED: "待发送",
-    DeliveryState.SENT: "已发送",
-    DeliveryState.FAILED: "发送失败",
-    DeliveryState.SKIPPED: "已跳过",
-}
 
 
 class Notification(MerchantOwned, Model):
@@ -60,8 +63,8 @@ class Notification(MerchantOwned, Model):
     user_id: Mapped[int] = mapped_column(ForeignKey("ab_user.id", ondelete="CASCADE"), nullable=False)
     kind: Mapped[str] = mapped_column(String(32), nullable=False)  # a key of the table of kinds
     level: Mapped[str] = mapped_column(String(8), default="info", nullable=False)  # info | good | warn | bad
-    title: Mapped[str] = mapped_column(String(160), nullable=False)
-    body: Mapped[str] = mapped_column(Text, default="", nullable=False)
+    title: Mapped[str] = mapped_column(SentenceText, nullable=False)
+    body: Mapped[str] = mapped_column(SentenceText, default="", nullable=False)
     subject_type: Mapped[str] = mapped_column(String(32), default="", nullable=False)
     subject_id: Mapped[int | None] = mapped_column(BigId)
     dedup: Mapped[str] = mapped_column(String(96), nullable=False)
@@ -76,15 +79,21 @@ class NotificationChannel(HasSecrets, MerchantOwned, Timestamps, Model):
     __audited__ = True
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    user_id: Mapped[int | None] = mapped_column(ForeignKey("ab_user.id", ondelete="CASCADE"), index=True)
-    kind: Mapped[ChannelKind] = mapped_column(State(ChannelKind), nullable=False)
-    name: Mapped[str] = mapped_column(String(64), nullable=False)
-    address_sealed: Mapped[str | None] = sealed_column()
-    hint: Mapped[str] = mapped_column(String(64), default="", nullable=False)  # the address, masked
-    kinds: Mapped[list[str]] = mapped_column(Json, default=list, nullable=False)  # of a face's channel: what it carries
-    active: Mapped[bool] = mapped_column(Boolean, default=True, nullable=False)
-    fault: Mapped[str] = mapped_column(String(255), default="", nullable=False)
-    tested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("ab_user.id", ondelete="CASCADE"), index=True, info={"label": "用户"}
+    )
+    kind: Mapped[ChannelKind] = mapped_column(State(ChannelKind), nullable=False, info={"label": "类型"})
+    name: Mapped[str] = mapped_column(String(64), nullable=False, info={"label": "名称"})
+    address_sealed: Mapped[str | None] = sealed_column("地址")
+    hint: Mapped[str] = mapped_column(
+        String(64), default="", nullable=False, info={"label": "地址"}
+    )  # the address, masked
+    kinds: Mapped[list[str]] = mapped_column(
+        Json, default=list, nullable=False, info={"label": "通知内容"}
+    )  # of a face's channel: what it carries
+    active: Mapped[bool] = mapped_column(Boolean, default=True, nullable=False, info={"label": "启用"})
+    fault: Mapped[str] = mapped_column(SentenceText, default="", nullable=False, info={"label": "故障"})
+    tested_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"quiet": True})
 
     address = Sealed()
 
@@ -99,8 +108,10 @@ class NotificationRule(MerchantOwned, Timestamps, Model):
     __table_args__ = (UniqueConstraint("user_id", "kind"), {"extend_existing": True})
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("ab_user.id", ondelete="CASCADE"), nullable=False)
-    kind: Mapped[str] = mapped_column(String(32), nullable=False)
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("ab_user.id", ondelete="CASCADE"), nullable=False, info={"label": "用户"}
+    )
+    kind: Mapped[str] = mapped_column(String(32), nullable=False, info={"label": "类型"})
     in_console: Mapped[bool] = mapped_column(Boolean, default=True, nullable=False)
     channels: Mapped[list[int]] = mapped_column(Json, default=list, nullable=False)  # ids of NotificationChannel
 
@@ -121,8 +132,8 @@ class NotificationDelivery(MerchantOwned, Model):
     user_id: Mapped[int | None] = mapped_column(ForeignKey("ab_user.id", ondelete="CASCADE"), index=True)
     kind: Mapped[str] = mapped_column(String(32), nullable=False)
     level: Mapped[str] = mapped_column(String(8), default="info", nullable=False)
-    title: Mapped[str] = mapped_column(String(160), default="", nullable=False)
-    body: Mapped[str] = mapped_column(Text, default="", nullable=False)
+    title: Mapped[str] = mapped_column(SentenceText, default="", nullable=False)
+    body: Mapped[str] = mapped_column(SentenceText, default="", nullable=False)
     subject_type: Mapped[str] = mapped_column(String(32), default="", nullable=False)
     subject_id: Mapped[int | None] = mapped_column(BigId)
     dedup: Mapped[str] = mapped_column(String(96), nullable=False)
@@ -131,7 +142,7 @@ class NotificationDelivery(MerchantOwned, Model):
     not_before: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
     owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    error: Mapped[str] = mapped_column(Text, default="", nullable=False)
+    error: Mapped[str] = mapped_column(SentenceText, default="", nullable=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

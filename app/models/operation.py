@@ -6,14 +6,26 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Text
+from sqlalchemy import ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import BigId, Json, Model, State, UtcDateTime, utcnow
+from app.data.clock import utcnow
+from app.data.tenancy import MerchantOwned
+from app.data.types import BigId, Json, SentenceText, State, UtcDateTime, worded
+from app.models.base import Model
 from app.models.mini_program import MiniProgram
-from app.tenancy import MerchantOwned
 
 
+@worded(
+    {
+        "queued": "排队中",
+        "running": "执行中",
+        "succeeded": "成功",
+        "failed": "失败",
+        "unknown": "结果待核实",
+    },
+    tones={"queued": "busy", "running": "busy", "succeeded": "good", "failed": "bad", "unknown": "warn"},
+)
 class RunState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
@@ -22,15 +34,16 @@ class RunState(StrEnum):
     UNKNOWN = "unknown"
 
 
-RUN_WORDS = {
-    RunState.QUEUED: "排队中",
-    RunState.RUNNING: "执行中",
-    RunState.SUCCEEDED: "成功",
-    RunState.FAILED: "失败",
-    RunState.UNKNOWN: "结果待核实",
-}
-
-
+@worded(
+    {
+        "row": "单个操作",
+        "batch": "批量操作",
+        "rest": "接口",
+        "cli": "命令行",
+        "job": "定时任务",
+        "push": "推送",
+    },
+)
 class Door(StrEnum):
     ROW = "row"
     BATCH = "batch"
@@ -38,16 +51,6 @@ class Door(StrEnum):
     CLI = "cli"
     JOB = "job"
     PUSH = "push"
-
-
-DOOR_WORDS = {
-    Door.ROW: "单个操作",
-    Door.BATCH: "批量操作",
-    Door.REST: "接口",
-    Door.CLI: "命令行",
-    Door.JOB: "定时任务",
-    Door.PUSH: "推送",
-}
 
 
 class OperationRun(MerchantOwned, Model):
@@ -63,41 +66,59 @@ class OperationRun(MerchantOwned, Model):
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    operation: Mapped[str] = mapped_column(String(64), nullable=False, index=True)
-    subject_type: Mapped[str] = mapped_column(String(32), nullable=False)  # the model's table name
+    operation: Mapped[str] = mapped_column(String(64), nullable=False, index=True, info={"label": "操作"})
+    subject_type: Mapped[str] = mapped_column(
+        String(32), nullable=False, info={"label": "主体类型"}
+    )  # the model's table name
     subject_id: Mapped[int] = mapped_column(BigId, nullable=False)
-    mini_program_id: Mapped[int | None] = mapped_column(ForeignKey("mini_program.id"), index=True)
+    mini_program_id: Mapped[int | None] = mapped_column(
+        ForeignKey("mini_program.id"), index=True, info={"label": "小程序记录编号"}
+    )
     # Of no foreign key: read by number, with the few that are held.
-    third_party_app_id: Mapped[int | None] = mapped_column(Integer)
-    appid: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
+    third_party_app_id: Mapped[int | None] = mapped_column(Integer, info={"label": "第三方应用记录编号"})
+    appid: Mapped[str] = mapped_column(
+        String(64), default="", nullable=False, index=True, info={"label": "小程序编号（AppID）"}
+    )
     actor_id: Mapped[int | None] = mapped_column(Integer)
-    actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
-    actor_ip: Mapped[str] = mapped_column(String(64), default="", nullable=False)
-    door: Mapped[Door] = mapped_column(State(Door), nullable=False)
-    batch_id: Mapped[str | None] = mapped_column(String(32), index=True)
-    params: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
-    state: Mapped[RunState] = mapped_column(State(RunState), default=RunState.QUEUED, nullable=False)
+    actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False, info={"label": "操作人"})
+    actor_ip: Mapped[str] = mapped_column(String(64), default="", nullable=False, info={"label": "来源地址"})
+    door: Mapped[Door] = mapped_column(State(Door), nullable=False, info={"label": "入口"})
+    batch_id: Mapped[str | None] = mapped_column(String(32), index=True, info={"label": "批次"})
+    params: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False, info={"label": "参数"})
+    state: Mapped[RunState] = mapped_column(
+        State(RunState), default=RunState.QUEUED, nullable=False, info={"label": "状态"}
+    )
     lock_key: Mapped[str] = mapped_column(String(64), nullable=False, index=True)
     lock: Mapped[str | None] = mapped_column(String(64), unique=True)
     owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    attempts: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
+    attempts: Mapped[int] = mapped_column(
+        Integer, default=0, nullable=False, info={"label": "尝试次数", "kind": "count"}
+    )
     settles: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
     hold: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)  # what it waits for, if held
     # What stood at Douyin before the call, what is wanted of it, when, how many calls: kept before each call.
     evidence: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    not_before: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False)
-    err_no: Mapped[int | None] = mapped_column(BigId)
+    not_before: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=utcnow, nullable=False, info={"label": "最早执行时间"}
+    )
+    err_no: Mapped[int | None] = mapped_column(BigId, info={"label": "错误码"})
     error_kind: Mapped[str] = mapped_column(String(32), default="", nullable=False)
-    message: Mapped[str] = mapped_column(Text, default="", nullable=False)
-    advice: Mapped[str] = mapped_column(Text, default="", nullable=False)
-    log_id: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
-    result: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
-    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # of the latest attempt
-    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    message: Mapped[str] = mapped_column(SentenceText, default="", nullable=False, info={"label": "结果"})
+    advice: Mapped[str] = mapped_column(SentenceText, default="", nullable=False, info={"label": "处理建议"})
+    log_id: Mapped[str] = mapped_column(
+        String(64), default="", nullable=False, index=True, info={"label": "抖音日志编号（log_id）"}
+    )
+    result: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False, info={"label": "返回"})
+    created_at: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=utcnow, nullable=False, index=True, info={"label": "创建时间"}
+    )
+    started_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, info={"label": "开始时间"}
+    )  # of the latest attempt
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "结束时间"})
 
-    mini_program: Mapped[MiniProgram | None] = relationship()
+    mini_program: Mapped[MiniProgram | None] = relationship(info={"label": "小程序"})
 
     @property
     def is_over(self) -> bool:

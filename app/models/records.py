@@ -8,8 +8,19 @@ from typing import Any
 from sqlalchemy import Float, ForeignKey, Index, Integer, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.models.base import BigId, Json, Model, UtcDateTime, utcnow
-from app.tenancy import PlatformOnly, Unscoped
+from app.data.clock import utcnow
+from app.data.tenancy import PlatformOnly, Unscoped
+from app.data.types import BigId, Json, SentenceText, UtcDateTime, Words
+from app.models.base import Model
+
+CALL_WORDS = Words(
+    {"ok": "成功", "error": "抖音拒绝", "no_answer": "无应答", "timeout": "超时", "bad_answer": "应答异常"},
+    {"ok": "good", "error": "bad", "no_answer": "warn", "timeout": "warn", "bad_answer": "bad"},
+)
+JOB_WORDS = Words(
+    {"running": "执行中", "ok": "成功", "partly": "有失败", "failed": "失败"},
+    {"running": "busy", "ok": "good", "partly": "warn", "failed": "bad"},
+)
 
 
 class ApiCall(PlatformOnly, Model):
@@ -19,20 +30,28 @@ class ApiCall(PlatformOnly, Model):
     __table_args__ = (Index("ix_api_call_outcome", "at", "outcome"), {"extend_existing": True})
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False, index=True)
-    name: Mapped[str] = mapped_column(String(64), nullable=False, index=True)
-    method: Mapped[str] = mapped_column(String(8), nullable=False)
-    host: Mapped[str] = mapped_column(String(128), default="", nullable=False)
-    path: Mapped[str] = mapped_column(String(160), nullable=False)
-    component_appid: Mapped[str] = mapped_column(String(64), default="", nullable=False)
-    appid: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
-    ms: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
-    http_status: Mapped[int | None] = mapped_column(Integer)
-    err_no: Mapped[int | None] = mapped_column(BigId)
-    log_id: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
-    outcome: Mapped[str] = mapped_column(String(16), nullable=False)
-    request: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
-    answer: Mapped[str] = mapped_column(Text, default="", nullable=False)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False, index=True, info={"label": "时间"})
+    name: Mapped[str] = mapped_column(String(64), nullable=False, index=True, info={"label": "名称"})
+    method: Mapped[str] = mapped_column(String(8), nullable=False, info={"label": "方法"})
+    host: Mapped[str] = mapped_column(String(128), default="", nullable=False, info={"label": "主机"})
+    path: Mapped[str] = mapped_column(String(160), nullable=False, info={"label": "接口路径"})
+    component_appid: Mapped[str] = mapped_column(
+        String(64), default="", nullable=False, info={"label": "第三方应用编号"}
+    )
+    appid: Mapped[str] = mapped_column(
+        String(64), default="", nullable=False, index=True, info={"label": "小程序编号（AppID）"}
+    )
+    ms: Mapped[int] = mapped_column(
+        Integer, default=0, nullable=False, index=True, info={"label": "耗时（毫秒）", "kind": "count"}
+    )  # the slowest first
+    http_status: Mapped[int | None] = mapped_column(Integer, info={"label": "HTTP 状态"})
+    err_no: Mapped[int | None] = mapped_column(BigId, info={"label": "错误码"})
+    log_id: Mapped[str] = mapped_column(
+        String(64), default="", nullable=False, index=True, info={"label": "抖音日志编号（log_id）"}
+    )
+    outcome: Mapped[str] = mapped_column(String(16), nullable=False, info={"label": "结果", "words": CALL_WORDS})
+    request: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False, info={"label": "请求"})
+    answer: Mapped[str] = mapped_column(Text, default="", nullable=False, info={"label": "应答"})
 
 
 class JobRun(PlatformOnly, Model):
@@ -46,14 +65,17 @@ class JobRun(PlatformOnly, Model):
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    job: Mapped[str] = mapped_column(String(64), nullable=False)
-    slot: Mapped[str] = mapped_column(String(40), nullable=False)
-    started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
-    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # running | ok | partly | failed
-    outcome: Mapped[str] = mapped_column(String(16), default="running", nullable=False)
-    result: Mapped[str] = mapped_column(Text, default="", nullable=False)
-    actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
+    job: Mapped[str] = mapped_column(String(64), nullable=False, info={"label": "任务"})
+    slot: Mapped[str] = mapped_column(String(40), nullable=False, info={"label": "时段"})
+    started_at: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=utcnow, nullable=False, index=True, info={"label": "开始时间"}
+    )
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "结束时间"})
+    outcome: Mapped[str] = mapped_column(
+        String(16), default="running", nullable=False, info={"label": "结果", "words": JOB_WORDS}
+    )
+    result: Mapped[str] = mapped_column(SentenceText, default="", nullable=False, info={"label": "返回"})
+    actor_name: Mapped[str] = mapped_column(String(64), default="", nullable=False, info={"label": "操作人"})
 
 
 class Heartbeat(PlatformOnly, Model):

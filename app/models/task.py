@@ -6,11 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.models.base import BigId, Json, Model, State, UtcDateTime, utcnow
-from app.tenancy import MerchantOwned
+from app.data.clock import utcnow
+from app.data.tenancy import MerchantOwned
+from app.data.types import BigId, Json, SentenceText, State, UtcDateTime, worded
+from app.models.base import Model
 
 
 class TaskKind(StrEnum):
@@ -19,22 +21,22 @@ class TaskKind(StrEnum):
     BULK_EDIT = "bulk_edit"
 
 
+@worded(
+    {
+        "queued": "排队中",
+        "running": "进行中",
+        "succeeded": "已完成",
+        "failed": "失败",
+        "cancelled": "已取消",
+    },
+    tones={"queued": "busy", "running": "busy", "succeeded": "good", "failed": "bad"},
+)
 class TaskState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-TASK_KIND_WORDS = {TaskKind.EXPORT: "导出", TaskKind.IMPORT: "导入", TaskKind.BULK_EDIT: "批量修改"}
-TASK_STATE_WORDS = {
-    TaskState.QUEUED: "排队中",
-    TaskState.RUNNING: "进行中",
-    TaskState.SUCCEEDED: "已完成",
-    TaskState.FAILED: "失败",
-    TaskState.CANCELLED: "已取消",
-}
 
 
 class Task(MerchantOwned, Model):
@@ -44,17 +46,23 @@ class Task(MerchantOwned, Model):
     __table_args__ = (Index("ix_task_due", "state", "lease_until"), {"extend_existing": True})
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    kind: Mapped[TaskKind] = mapped_column(State(TaskKind), nullable=False)
-    state: Mapped[TaskState] = mapped_column(State(TaskState), default=TaskState.QUEUED, nullable=False)
-    user_id: Mapped[int] = mapped_column(ForeignKey("ab_user.id", ondelete="CASCADE"), index=True, nullable=False)
+    kind: Mapped[TaskKind] = mapped_column(State(TaskKind), nullable=False, info={"label": "类型"})
+    state: Mapped[TaskState] = mapped_column(
+        State(TaskState), default=TaskState.QUEUED, nullable=False, info={"label": "状态"}
+    )
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("ab_user.id", ondelete="CASCADE"), index=True, nullable=False, info={"label": "用户"}
+    )
     actor: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)  # for its audit rows
-    view: Mapped[str] = mapped_column(String(64), default="", nullable=False)  # the list it is about
-    title: Mapped[str] = mapped_column(String(128), default="", nullable=False)
-    params: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False)
+    view: Mapped[str] = mapped_column(
+        String(64), default="", nullable=False, info={"label": "列表"}
+    )  # the list it is about
+    title: Mapped[str] = mapped_column(SentenceText, default="", nullable=False, info={"label": "标题"})
+    params: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, nullable=False, info={"label": "参数"})
     total: Mapped[int | None] = mapped_column(Integer)  # rows, when known
     done: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
     failed: Mapped[int] = mapped_column(Integer, default=0, nullable=False)  # rows refused
-    message: Mapped[str] = mapped_column(Text, default="", nullable=False)
+    message: Mapped[str] = mapped_column(SentenceText, default="", nullable=False, info={"label": "结果"})
     input_key: Mapped[str] = mapped_column(String(128), default="", nullable=False)  # keys in the storage
     input_name: Mapped[str] = mapped_column(String(128), default="", nullable=False)
     input_hash: Mapped[str] = mapped_column(String(64), default="", nullable=False, index=True)
@@ -63,11 +71,17 @@ class Task(MerchantOwned, Model):
     cancel_asked: Mapped[bool] = mapped_column(Boolean, default=False, nullable=False)
     owner: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    attempts: Mapped[int] = mapped_column(Integer, default=0, nullable=False)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow, nullable=False, index=True)
-    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when its files are deleted
+    attempts: Mapped[int] = mapped_column(
+        Integer, default=0, nullable=False, info={"label": "尝试次数", "kind": "count"}
+    )
+    created_at: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=utcnow, nullable=False, index=True, info={"label": "创建时间"}
+    )
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "开始时间"})
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "结束时间"})
+    expires_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, info={"label": "有效期至"}
+    )  # when its files are deleted
 
     def __str__(self) -> str:
         return self.title

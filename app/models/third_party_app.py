@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Boolean, ForeignKey, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import Json, Model, State, Timestamps, UtcDateTime
-from app.secrets import HasSecrets, Sealed, sealed_column
-from app.tenancy import PlatformOnly
+from app.data.secrets import HasSecrets, Sealed, sealed_column
+from app.data.tenancy import PlatformOnly
+from app.data.types import Json, SentenceText, State, UtcDateTime
+from app.models.base import Model, Timestamps
 
 
 class ThirdPartyApp(HasSecrets, PlatformOnly, Timestamps, Model):
@@ -21,23 +22,27 @@ class ThirdPartyApp(HasSecrets, PlatformOnly, Timestamps, Model):
     __audited__ = True
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    appid: Mapped[str] = mapped_column(String(64), unique=True, nullable=False)
-    name: Mapped[str] = mapped_column(String(64), default="", nullable=False)
-    active: Mapped[bool] = mapped_column(Boolean, default=True, nullable=False)
-    secret_sealed: Mapped[str | None] = sealed_column()
-    token_sealed: Mapped[str | None] = sealed_column()
-    aes_key_sealed: Mapped[str | None] = sealed_column()
-    ticket_sealed: Mapped[str | None] = sealed_column()
-    ticket_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    fault: Mapped[str] = mapped_column(String(255), default="", nullable=False)  # a platform-level fault, in words
-    fault_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    appid: Mapped[str] = mapped_column(String(64), unique=True, nullable=False, info={"label": "小程序编号（AppID）"})
+    name: Mapped[str] = mapped_column(String(64), default="", nullable=False, info={"label": "名称"})
+    active: Mapped[bool] = mapped_column(Boolean, default=True, nullable=False, info={"label": "启用"})
+    secret_sealed: Mapped[str | None] = sealed_column("应用密钥")
+    token_sealed: Mapped[str | None] = sealed_column("消息校验令牌")
+    aes_key_sealed: Mapped[str | None] = sealed_column("消息加解密密钥")
+    ticket_sealed: Mapped[str | None] = sealed_column(quiet=True)  # a new one comes time and again
+    ticket_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "推送票据时间", "quiet": True})
+    fault: Mapped[str] = mapped_column(
+        SentenceText, default="", nullable=False, info={"label": "故障"}
+    )  # a platform-level fault, in words
+    fault_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "故障时间", "quiet": True})
     # Why nothing of it is sent: "app" (Douyin refuses the app itself), "ticket" (none lives); "" = not held.
-    held: Mapped[str] = mapped_column(String(16), default="", nullable=False)
-    held_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when it may next be tried
-    link_fault: Mapped[str] = mapped_column(String(255), default="", nullable=False)  # of its authorisation page only
-    link_fault_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    self_test: Mapped[dict[str, Any] | None] = mapped_column(Json)  # the outcome of the last one
+    held: Mapped[str] = mapped_column(String(16), default="", nullable=False, info={"quiet": True})
+    held_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"quiet": True})
+    probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"quiet": True})  # when it may next be tried
+    link_fault: Mapped[str] = mapped_column(
+        SentenceText, default="", nullable=False, info={"label": "授权页故障"}
+    )  # of its authorisation page only
+    link_fault_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"quiet": True})
+    self_test: Mapped[dict[str, Any] | None] = mapped_column(Json, info={"quiet": True})  # the outcome of the last one
 
     secret = Sealed()
     token = Sealed()

@@ -6,15 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from flask_appbuilder.security.sqla.models import User as FabUser
-from sqlalchemy import Boolean, ForeignKey, Integer, String, Table, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Table, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import Json, UtcDateTime, utcnow
+from app.data.clock import utcnow
+from app.data.tenancy import SelfScoped
+from app.data.types import Json, UtcDateTime
+from app.i18n.sentence import say
 from app.models.merchant import Merchant
-from app.tenancy import SelfScoped
 
-PLATFORM_ROLES = ("platform_admin", "operator", "auditor")
-MERCHANT_ROLES = ("owner", "staff", "clerk")
+PLATFORM_ROLES = ADMIN, OPERATOR, AUDITOR = ("platform_admin", "operator", "auditor")
+MERCHANT_ROLES = OWNER, STAFF, CLERK = ("owner", "staff", "clerk")
+OPERATORS = frozenset({ADMIN, OPERATOR})  # who acts on the merchants' mini-programs
 ROLE_WORDS = {
     "platform_admin": "平台管理员",
     "operator": "平台运营",
@@ -32,19 +35,29 @@ class ConsoleUser(SelfScoped, FabUser):
     __audited__ = True
     __searched__ = ("username", "first_name")
 
-    merchant_id: Mapped[int | None] = mapped_column(ForeignKey("merchant.id"), index=True)
-    password_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    must_change_password: Mapped[bool] = mapped_column(Boolean, default=False, nullable=False, server_default="0")
-    credential_generation: Mapped[int] = mapped_column(Integer, default=0, nullable=False, server_default="0")
+    merchant_id: Mapped[int | None] = mapped_column(ForeignKey("merchant.id"), index=True, info={"label": "商户编号"})
+    password_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "密码修改时间"})
+    must_change_password: Mapped[bool] = mapped_column(
+        Boolean, default=False, nullable=False, server_default="0", info={"label": "须修改密码"}
+    )
+    credential_generation: Mapped[int] = mapped_column(
+        Integer, default=0, nullable=False, server_default="0", info={"quiet": True}
+    )
 
-    # By whose link its password was last set, and until when that is said: see app/links.py.
-    link_kind: Mapped[str] = mapped_column(String(8), default="", nullable=False, server_default="")  # reset | invite
-    link_by: Mapped[str] = mapped_column(String(64), default="", nullable=False, server_default="")
-    link_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # By whose link its password was last set, and until when that is said: see app/access/accounts.py.
+    link_kind: Mapped[str] = mapped_column(
+        String(8), default="", nullable=False, server_default="", info={"quiet": True}
+    )  # reset | invite
+    link_by: Mapped[str] = mapped_column(
+        String(64), default="", nullable=False, server_default="", info={"quiet": True}
+    )
+    link_until: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"quiet": True})
 
-    preferences: Mapped[dict[str, Any] | None] = mapped_column(Json)  # theme, density, locale, quiet hours
+    preferences: Mapped[dict[str, Any] | None] = mapped_column(
+        Json, info={"quiet": True}
+    )  # theme, density, locale, quiet hours
 
-    merchant: Mapped[Merchant | None] = relationship(foreign_keys=[merchant_id])
+    merchant: Mapped[Merchant | None] = relationship(foreign_keys=[merchant_id], info={"label": "商户"})
 
     def __str__(self) -> str:
         return str(self.username)
@@ -66,15 +79,31 @@ def via_words(via: str) -> str:
     kind, _, name = via.partition(":")
     if not via:
         return ""
-    return f"开通：{name}" if kind == "invite" else f"重置：{name}"
+    return say("开通：{name}" if kind == "invite" else "重置：{name}", name=name)
 
 
 # FAB would have a mail address of everybody, and each their own. Ours is empty where there is none, and may be shared:
 # whether it is taken would tell one merchant's people whom the others employ.
-_table: Table = ConsoleUser.__table__  # type: ignore[assignment]
+_table: Table = ConsoleUser.__table__
+for _name, _label in {
+    "username": "用户名",
+    "first_name": "名",
+    "last_name": "姓",
+    "email": "邮箱",
+    "password": "密码",
+    "created_by_fk": "创建人",
+    "changed_by_fk": "修改人",
+}.items():
+    _table.c[_name].info["label"] = _label
+_table.c.password.info["kind"] = "secret"
+for _name in ("first_name", "last_name", "email"):
+    _table.c[_name].info["personal"] = True
+for _name in ("last_login", "login_count", "fail_login_count", "created_on", "changed_on"):
+    _table.c[_name].info["quiet"] = True
 _table.c.email.unique = None
 _table.constraints -= {
     rule for rule in _table.constraints if isinstance(rule, UniqueConstraint) and list(rule.columns) == [_table.c.email]
 }
+Index("ix_ab_user_last_login", _table.c.last_login)  # an order of the list of merchants' people
 
 User = ConsoleUser  # FAB has a mapped class of that name in the same registry; strings there mean FAB's

@@ -10,11 +10,14 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from app.data.clock import utcnow
+from app.data.engine import rows_changed
 from app.errors import ErrorKind
+from app.i18n.sentence import say
 from app.models.audit import record
-from app.models.base import utcnow
 from app.models.operation import OperationRun, RunState
-from app.operations import Look, Operation, obstacle
+from app.operations.ready import obstacle
+from app.operations.registry import Look, Operation
 
 CHUNK = 500
 OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.UNKNOWN)
@@ -61,9 +64,7 @@ class Batch:
 
 def open_batches(session: Session, actor_id: int | None) -> set[str]:
     """Ids of the batches that are not over; of one user, or of all."""
-    statement = select(OperationRun.batch_id).where(
-        OperationRun.state.in_(OPEN), OperationRun.batch_id.is_not(None), *_of(actor_id)
-    )
+    statement = select(OperationRun.batch_id).where(OperationRun.state.in_(OPEN), *_of(actor_id))
     return {batch_id for batch_id in session.scalars(statement.distinct()) if batch_id}
 
 
@@ -139,16 +140,18 @@ def _judged(op: Operation, run_id: int, subject_id: int, kind: str, row: Any, lo
 
 def cancel(session: Session, batch_id: str, actor_name: str) -> int:
     """End the runs of a batch that still wait; those that a worker has go on. How many ended. Commits."""
-    ended = session.execute(
+    count = rows_changed(
+        session,
         update(OperationRun)
         .where(OperationRun.batch_id == batch_id, OperationRun.state == RunState.QUEUED)
         .values(
-            state=RunState.FAILED, message=CANCELLED, advice=f"由 {actor_name} 取消，之后没有发送",
-            finished_at=utcnow(), lock=None, lease_until=None, hold="",
-        )
-        .execution_options(synchronize_session=False)
-    )  # fmt: skip
-    count = int(ended.rowcount)  # type: ignore[attr-defined]
+            state=RunState.FAILED,
+            message=CANCELLED,
+            advice=say("由 {who} 取消，之后没有发送", who=actor_name),
+            finished_at=utcnow(),
+            hold="",
+        ),
+    )
     if count:
         record(session, "cancel", subject_name=f"批次 {batch_id[:8]}", rows=count)
     session.commit()

@@ -17,14 +17,14 @@ from flask import Flask
 from PIL import Image
 from sqlalchemy import select, update
 
-from app import storage
-from app.database import reading
+from app.data import storage
+from app.data.clock import utcnow
+from app.data.engine import reading
+from app.data.tenancy import PLATFORM, app_scope
 from app.errors import Refused
 from app.models import MiniProgram
-from app.models.base import utcnow
-from app.operations.channels import local_allowed
-from app.operations.egress import Undelivered, fetch
-from app.tenancy import PLATFORM, app_scope
+from app.notices.channels import local_allowed
+from app.notices.egress import Undelivered, fetch
 
 FOLDER, SUFFIX, MIMETYPE = "icons", "webp", "image/webp"
 MOST = 1024 * 1024  # bytes
@@ -35,9 +35,19 @@ SCANS = 100  # of a JPEG, each decoded over the whole picture; programs make ten
 SCAN = b"\xff\xda"  # stands in no other place of a picture's data
 SHOWN = 160  # pixels: what pages need at twice their density
 BROKEN = (  # what decoders answer purpose-made input with
-    OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError,
-    MemoryError, struct.error, zlib.error,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 MOST_A_SLOT = 200
 AGAIN, RENEWED, KEPT = timedelta(days=1), timedelta(days=30), timedelta(days=1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
@@ -17,27 +15,23 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.exc import StaleDataError
 
+from app.data.clock import utcnow
+from app.data.engine import rows_changed
+from app.data.process import PROCESS
+from app.data.tenancy import PLATFORM, app_scope
 from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused, TooSoon
-from app.models import (
-    MiniProgram,
-    OperationRun,
-    RunState,
-    Template,
-    TemplateApp,
-    ThirdPartyApp,
-)
-from app.models.base import utcnow
-from app.operations import OPERATIONS, Operation, check_row, credentials, find, grace, holds, parse_params
+from app.i18n.sentence import ours, say
+from app.link import connection, holds
+from app.models import OperationRun, RunState
+from app.operations.params import parse_params
 from app.operations.proof import ALREADY, NOT_DONE, Kept, Proved, Settlement, Verb, Verdict, Work, settle, without_call
-from app.tenancy import PLATFORM, app_scope
+from app.operations.ready import check_row
+from app.operations.registry import OPERATIONS, Operation, find
+from app.operations.runs import grace, row_of
 
 log = structlog.get_logger(__name__)
-OWNER = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
 MAX_ATTEMPTS = 8
 HELD_SECONDS = 60.0  # whoever ends a hold makes its runs due; this is for a word that was missed
-SUBJECTS: dict[str, type[Any]] = {
-    model.__tablename__: model for model in (MiniProgram, Template, TemplateApp, ThirdPartyApp)
-}
 
 
 class LeaseLost(Exception):
@@ -122,8 +116,11 @@ def perform(app: Flask, run_id: int) -> bool:
             return False
         run = session.get_one(OperationRun, run_id)
         session.info["actor"] = {
-            "id": run.actor_id, "name": run.actor_name, "address": run.actor_ip, "door": str(run.door)
-        }  # fmt: skip
+            "id": run.actor_id,
+            "name": run.actor_name,
+            "address": run.actor_ip,
+            "door": str(run.door),
+        }
         _Attempt(session, run, lease, timeout).go(taken)
         return True
 
@@ -139,7 +136,7 @@ class Taken(Enum):
 def _claim(session: Session, run_id: int, lease: float) -> Taken | None:
     """Take a run; None = not ours. The commit is the intent."""
     now = utcnow()
-    held = {"state": RunState.RUNNING, "owner": OWNER, "lease_until": now + timedelta(seconds=lease), "hold": ""}
+    held = {"state": RunState.RUNNING, "owner": PROCESS, "lease_until": now + timedelta(seconds=lease), "hold": ""}
     table = OperationRun.__table__
     queued = (
         update(table)
@@ -152,7 +149,7 @@ def _claim(session: Session, run_id: int, lease: float) -> Taken | None:
     statements = ((queued, Taken.QUEUED), (unknown, Taken.UNKNOWN), (orphaned, Taken.ORPHANED))
     try:
         for statement, taken in statements:
-            if session.execute(statement).rowcount == 1:  # type: ignore[attr-defined]
+            if rows_changed(session, statement) == 1:
                 session.commit()
                 return taken
         session.rollback()
@@ -174,7 +171,7 @@ class _Attempt:
     def go(self, taken: Taken) -> None:
         try:
             op = find(self.run.operation)
-            row = self.session.get(SUBJECTS[self.run.subject_type], self.run.subject_id)
+            row = row_of(self.session, self.run)
             if row is None:
                 raise Refused("对象已不存在")
             params = parse_params(op, self.run.params)
@@ -185,7 +182,7 @@ class _Attempt:
                 self._conclude(op, Settlement(Verdict.ASK, "发送时没有留下调用前的状态，无法自动核实"))
             elif taken is not Taken.QUEUED:
                 self._read_back(op, row, params, work)
-            elif kept is None or not kept.calls or self._not_done_yet(op, row, params, work):
+            elif kept is None or self._not_done_yet(op, row, params, work):
                 self._do(op, row, params, work)
         except Refused as refused:
             self._fail(refused.message, kind=_kind_of(refused))
@@ -194,7 +191,7 @@ class _Attempt:
             log.warning("lease_lost", run=self.run_id)
 
     def _work(self, op: Operation, row: Any, params: Any) -> Work:
-        douyin = credentials.bind(self.session, row)
+        douyin = connection.bind(self.session, row)
         self.session.commit()  # reading is over: no transaction stays open while HTTP is waiting
         leased = LeasedDouyin(self.session, douyin, self.lease, self.timeout)
         leased.work = work = Work(self.session, self.run, leased, op.proof).bind(row, params)
@@ -229,7 +226,7 @@ class _Attempt:
             self._row_changed(work)
         except (LeaseLost, OperationalError):
             raise
-        except Exception as fault:  # noqa: BLE001  (the worker's boundary: a fault of ours must not stop the queue)
+        except Exception as fault:  # the worker's boundary: a fault of ours must not stop the queue
             log.exception("operation_fault", run=self.run_id, operation=op.name)
             self.session.rollback()
             if work.intended:
@@ -301,7 +298,7 @@ class _Attempt:
             return self._open_ended("抖音没有返回结果，正在自动核实（不会重复提交）", seconds=grace().total_seconds())
         if self.run.attempts >= MAX_ATTEMPTS:
             return self._fail("多次联系不上抖音：请检查网络后重试")
-        return self._again("联系不上抖音，稍后自动重试", min(300.0, 2.0 * 2**self.run.attempts), work=work)
+        return self._again("联系不上抖音，稍后自动重试", 2.0 * 2**self.run.attempts, work=work)
 
     def _held(self, work: Work, held: Held) -> None:
         """What it needs is away: it waits for it, without using up an attempt."""
@@ -320,16 +317,18 @@ class _Attempt:
             if error.kind == ErrorKind.PLATFORM:
                 raise Held(error.message, hold=holds.of_app(self.run.third_party_app_id)) from None
             if error.kind == ErrorKind.AUTHORIZATION:
-                raise Refused(f"核实结果时授权已失效：{error.advice or error.message}") from None
+                raise Refused(
+                    say("核实结果时授权已失效：{why}", why=ours(error.advice) if error.advice else error.message)
+                ) from None
             if error.retry_after is None and error.kind in _FOR_PEOPLE:
-                return Settlement(Verdict.ASK, f"无法核实结果：{error.message}")
+                return Settlement(Verdict.ASK, say("无法核实结果：{why}", why=error.message))
             return Settlement(Verdict.WAIT, error.message, wait=error.retry_after or 60.0)
         except Held:
             self.session.rollback()
             raise
         except NoAnswer as silence:
             self.session.rollback()
-            return Settlement(Verdict.WAIT, silence.message, wait=min(300.0, 5.0 * 2 ** min(self.run.settles, 6)))
+            return Settlement(Verdict.WAIT, silence.message, wait=5.0 * 2 ** min(self.run.settles, 6))
 
     def _read_back(self, op: Operation, row: Any, params: Any, work: Work) -> None:
         try:
@@ -341,7 +340,7 @@ class _Attempt:
             self._open_ended("记录在核实期间被更新，稍后再核实", seconds=1.0)
         except (LeaseLost, OperationalError, Refused):
             raise
-        except Exception as fault:  # noqa: BLE001  (the worker's boundary: it would be read back so for ever)
+        except Exception as fault:  # the worker's boundary: it would be read back so for ever
             log.exception("read_back_fault", run=self.run_id, operation=op.name)
             self._open_ended(f"内部错误（{type(fault).__name__}），无法自动核实结果", seconds=3600.0, ask=True)
 
@@ -349,7 +348,7 @@ class _Attempt:
         """Write what a look found out."""
         match settled.verdict:
             case Verdict.DONE | Verdict.ALREADY:
-                said = settled.message or f"已核实：「{op.title}」已完成"
+                said = settled.message or say("已核实：「{title}」已完成", title=ours(op.title))
                 return self._finish(dict(settled.result), message=said)
             case Verdict.WAIT:
                 return self._open_ended(settled.message, seconds=settled.wait)
@@ -366,9 +365,16 @@ class _Attempt:
 
     def _finish(self, result: Mapping[str, Any], message: str = "") -> None:
         self._write(
-            state=RunState.SUCCEEDED, result=result, message=message, lock=None, finished_at=utcnow(), err_no=None,
-            advice="", error_kind="", lease_until=None,
-        )  # fmt: skip
+            state=RunState.SUCCEEDED,
+            result=result,
+            message=message,
+            lock=None,
+            finished_at=utcnow(),
+            err_no=None,
+            advice="",
+            error_kind="",
+            lease_until=None,
+        )
 
     def _fail(self, message: str, *, error: DouyinError | None = None, kind: str = "") -> None:
         self.session.rollback()
@@ -390,9 +396,15 @@ class _Attempt:
         if work is not None and work.intended:
             values["evidence"] = without_call(self.run)
         self._write(
-            state=RunState.QUEUED, message=message, lock=None, lease_until=None, not_before=_later(seconds), hold=hold,
-            **_of(error), **values,
-        )  # fmt: skip
+            state=RunState.QUEUED,
+            message=message,
+            lock=None,
+            lease_until=None,
+            not_before=_later(seconds),
+            hold=hold,
+            **_of(error),
+            **values,
+        )
 
     def _open_ended(
         self, message: str, *, seconds: float, ask: bool = False, hold: str = "", counted: bool = True
@@ -401,15 +413,20 @@ class _Attempt:
         advice = "系统无法自行判断结果：请在抖音开放平台核对后，在本页标记为已完成或未完成" if ask else ""
         values = {} if counted else {"settles": max(0, self.run.settles - 1)}
         self._write(
-            state=RunState.UNKNOWN, message=message, advice=advice, not_before=_later(seconds), lease_until=None,
-            hold=hold, **values,
-        )  # fmt: skip
+            state=RunState.UNKNOWN,
+            message=message,
+            advice=advice,
+            not_before=_later(seconds),
+            lease_until=None,
+            hold=hold,
+            **values,
+        )
 
     def _write(self, **values: Any) -> None:
         table = OperationRun.__table__
-        held = (table.c.id == self.run_id, table.c.owner == OWNER, table.c.state == RunState.RUNNING)
+        held = (table.c.id == self.run_id, table.c.owner == PROCESS, table.c.state == RunState.RUNNING)
         self.session.flush()
-        if self.session.execute(update(table).where(*held).values(**values)).rowcount != 1:  # type: ignore[attr-defined]
+        if rows_changed(self.session, update(table).where(*held).values(**values)) != 1:
             self.session.rollback()
             raise LeaseLost
         self.session.commit()
@@ -453,6 +470,6 @@ def resolve(session: Session, run: OperationRun, *, done: bool, actor_name: str)
     if run.state != RunState.UNKNOWN:
         raise Refused("只有「结果待核实」的运行可以人工标记")
     run.state = RunState.SUCCEEDED if done else RunState.FAILED
-    run.message = f"{actor_name} 人工标记为{'已完成' if done else '未完成'}"
+    run.message = say("{who} 人工标记为已完成" if done else "{who} 人工标记为未完成", who=actor_name)
     run.lock, run.finished_at = None, utcnow()
     session.commit()

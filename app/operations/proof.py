@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.models.base import utcnow
+from app.data.clock import utcnow
 from app.models.operation import OperationRun
 
 ALREADY = "已是该状态，不是本次操作完成的"
@@ -160,7 +160,7 @@ class Work:
         proof = self._proof()
         kept = Kept.of(self.run)
         sight = proof.look(self._row, self, self._params)
-        if kept is not None and kept.calls:
+        if kept is not None:
             found = concluded(proof, self._row, self, self._params, kept, sight)
             if found.verdict not in {Verdict.NOT_DONE, Verdict.OVER}:
                 raise Proved(found)

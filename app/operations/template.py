@@ -10,16 +10,17 @@ from flask import Flask
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.database import insert_missing
+from app.data.engine import insert_missing
 from app.douyin import template as douyin_template
 from app.douyin.errors import misfit
 from app.douyin.template import AddTemplate, DeleteTemplate, ListTemplateApps, ListTemplates
 from app.errors import Held, NoAnswer
+from app.link.connection import bind_app
+from app.link.exchange import in_one_commit
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
-from app.operations import Look, NoParams, Work, operation
-from app.operations.connection import bind_app
-from app.operations.exchange import in_one_commit
-from app.operations.proof import DONE, NOT_DONE, Kept, Settlement, Sight, Verdict, event, goal
+from app.models.user import OPERATORS
+from app.operations.proof import DONE, NOT_DONE, Kept, Settlement, Sight, Verdict, Work, event, goal
+from app.operations.registry import Look, NoParams, operation
 
 
 def _at(seconds: int | None) -> datetime | None:
@@ -80,13 +81,26 @@ def _put(session: Session, model: type[Any], row: Any, key: Mapping[str, Any], v
         setattr(row, name, value)
 
 
-@operation("同步模板", on=ThirdPartyApp, mutates=False)
+@operation(
+    "同步模板",
+    on=ThirdPartyApp,
+    roles=OPERATORS,
+    mutates=False,
+    reads={"template_apps": "模板小程序数", "drafts": "草稿数", "templates": "模板数", "latest": "最新模板"},
+    order=70,
+)
 def sync_templates(owner: ThirdPartyApp, work: Work, params: NoParams) -> Mapping[str, Any]:
     """获取模板小程序列表 and 获取模板列表: what stands at Douyin; ours that are gone there are marked so."""
     apps = work.douyin.send(ListTemplateApps()).tpl_app_list
     templates = work.douyin.send(ListTemplates()).template_list
     _store(work.session, owner.id, apps, templates)
-    return {"template_apps": len(apps), "templates": len(templates)}
+    newest = max(templates, key=lambda item: (item.create_time or 0, item.template_id), default=None)
+    return {
+        "template_apps": len(apps),
+        "drafts": sum(1 for item in apps if item.draft_id),
+        "templates": len(templates),
+        "latest": newest.user_version if newest is not None else "",
+    }
 
 
 def sync(flask_app: Flask, third_party_app_id: int) -> str:
@@ -151,9 +165,15 @@ def _has_draft(app: TemplateApp, _look: Look) -> str | None:
 
 
 @operation(
-    "添加为模板", on=TemplateApp, ready=_has_draft, confirm="把草稿添加为模板，最多 200 个",
+    "添加为模板",
+    on=TemplateApp,
+    reads={"template_id": "模板编号"},
+    roles=OPERATORS,
+    order=70,
+    ready=_has_draft,
+    confirm="把草稿添加为模板，最多 200 个",
     proof=event(_look_at_templates, happened=_added, take=_took_added),
-)  # fmt: skip
+)
 def add_template(app: TemplateApp, work: Work, params: NoParams) -> Mapping[str, Any]:
     """添加模板: the answer does not name the new template, so the list is read again."""
     work.intend(work.look(), version=app.draft_version)
@@ -178,9 +198,17 @@ def _still_there(template: Template, _look: Look) -> str | None:
 
 
 @operation(
-    "删除模板", on=Template, ready=_still_there, danger=True, confirm="删除后不能再用它上传；已上线的小程序不受影响",
+    "删除模板",
+    on=Template,
+    by="template_id",
+    reads={"template_id": "模板编号"},
+    roles=OPERATORS,
+    order=70,
+    ready=_still_there,
+    danger=True,
+    confirm="删除后不能再用它上传；已上线的小程序不受影响",
     proof=goal(_look_at_templates, stands=_is_gone, take=_took_gone),
-)  # fmt: skip
+)
 def delete_template(template: Template, work: Work, params: NoParams) -> Mapping[str, Any]:
     """删除模板: the row is kept for history."""
     work.intend(work.look(), template_id=template.template_id)
@@ -196,4 +224,4 @@ def in_use(session: Session) -> dict[str, int]:
         .where(MiniProgram.live_template_id != "")
         .group_by(MiniProgram.live_template_id)
     )
-    return {template_id: count for template_id, count in session.execute(statement)}  # noqa: C416  (dict() asks a Result for keys)
+    return dict(session.execute(statement).all())

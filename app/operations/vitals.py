@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Integer, case, column, func, literal, select, table, update
+from sqlalchemy import case, column, func, literal, select, table, update
 from sqlalchemy.orm import Session
 
-from app.database import insert_missing
+from app.data.clock import utcnow
+from app.data.engine import insert_missing, rows_changed
+from app.data.kinds import kind_of
+from app.data.kinds.plain import Number
 from app.models import (
     ApiCall,
     AuthorizationState,
@@ -25,7 +28,7 @@ from app.models import (
     RunState,
     ThirdPartyApp,
 )
-from app.models.base import Model, utcnow
+from app.models.base import Model
 from app.operations.fleet import PLACE, claimed, place_of
 
 BEAT = timedelta(seconds=10)  # how often a worker says that it is there
@@ -95,8 +98,8 @@ def latency(session: Session) -> float:
 def beat(session: Session, started: datetime, *, in_hand: int, size: int) -> None:
     """This process's workers are there. The caller commits."""
     values = {"seen_at": utcnow(), "in_hand": in_hand, "size": size, "started_at": started}
-    named = update(Heartbeat).where(Heartbeat.name == process_name()).execution_options(synchronize_session=False)
-    if session.execute(named.values(**values)).rowcount == 0:  # type: ignore[attr-defined]
+    named = update(Heartbeat).where(Heartbeat.name == process_name())
+    if rows_changed(session, named.values(**values)) == 0:
         insert_missing(session, Heartbeat, {"name": process_name()}, **values)
 
 
@@ -126,7 +129,7 @@ def pushes(session: Session) -> Pushes:
     states = select(InboundEvent.state, func.count()).where(
         InboundEvent.state.in_([InboundState.RECEIVED, InboundState.PROCESSING, InboundState.FAILED])
     )
-    found = {state: count for state, count in session.execute(states.group_by(InboundEvent.state))}  # noqa: C416  (dict() asks a Result for keys)
+    found = dict(session.execute(states.group_by(InboundEvent.state)).all())
     return Pushes(
         last=session.scalar(select(func.max(InboundEvent.received_at))),
         hour=session.scalar(select(func.count(InboundEvent.id)).where(InboundEvent.received_at > since)) or 0,
@@ -138,7 +141,7 @@ def pushes(session: Session) -> Pushes:
 
 def calls(session: Session) -> Calls:
     counted = select(ApiCall.outcome, func.count()).where(ApiCall.at > utcnow() - HOUR).group_by(ApiCall.outcome)
-    found = {outcome: count for outcome, count in session.execute(counted)}  # noqa: C416  (dict() asks a Result for keys)
+    found = dict(session.execute(counted).all())
     last = session.execute(select(ApiCall.at, ApiCall.outcome).order_by(ApiCall.at.desc()).limit(1)).first()
     ok, error = found.pop("ok", 0), found.pop("error", 0)
     return Calls(ok, error, sum(found.values()), last[0] if last else None, last[1] if last else "")
@@ -214,7 +217,7 @@ def _spans(session: Session) -> dict[str, int]:
     found: dict[str, int] = {}
     for item in Model.metadata.sorted_tables:
         keys = list(item.primary_key.columns)
-        if len(keys) == 1 and isinstance(keys[0].type.dialect_impl(session.get_bind().dialect), Integer):
+        if len(keys) == 1 and isinstance(kind_of(keys[0]), Number):
             first = session.scalar(select(func.min(keys[0])))
             found[item.name] = 0 if first is None else session.scalar(select(func.max(keys[0]))) - first + 1
         else:

@@ -13,13 +13,15 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import ColumnElement, Select, exists, func, select
 
-from app.database import reading
+from app.data.clock import SHANGHAI, utcnow
+from app.data.engine import reading
+from app.data.tenancy import PLATFORM, app_scope
+from app.data.types import words_of
+from app.i18n.sentence import ours, say
 from app.models import AuthorizationState, JobRun, MiniProgram, Notification, OperationRun, RunState, ThirdPartyApp
-from app.models.base import utcnow
-from app.models.operation import RUN_WORDS
-from app.operations import OPERATIONS, fleet
-from app.operations.notices import SHANGHAI, tell
-from app.tenancy import PLATFORM, app_scope
+from app.notices.tell import tell
+from app.operations import fleet
+from app.operations.registry import OPERATIONS
 
 MOST = 200  # pieces of news of one kind a look; the next look goes on
 UNCLAIMED_AFTER = timedelta(minutes=2)  # the merchant's browser may be on its way back
@@ -83,7 +85,7 @@ def _stuck_news(app: Flask, row: MiniProgram) -> News:
     hours = float(app.config["AUDIT_STUCK_HOURS"])
     return {
         "dedup": f"{row.id}:{_stamp(row.audit_since)}",
-        "title": f"「{row}」的版本 {row.audit_version} 审核超时",
+        "title": say("「{name}」的版本 {version} 审核超时", name=str(row), version=row.audit_version),
         "body": f"{_day(row.audit_since)} 提交审核，超过 {hours:.0f} 小时没有结果。请在抖音开放平台查看。",
     }
 
@@ -100,7 +102,7 @@ def _lapsing_news(_app: Flask, row: MiniProgram) -> News:
     until = _day(row.refresh_expires_at)
     return {
         "dedup": f"{row.id}:{_stamp(row.refresh_expires_at)}",
-        "title": f"「{row}」的授权即将到期",
+        "title": say("「{name}」的授权即将到期", name=str(row)),
         "body": f"授权在 {until} 到期。系统会自动续期；如果一直没有续上，请让商户重新授权。",
     }
 
@@ -115,7 +117,7 @@ def _find_lacking(_app: Flask) -> Select[int]:
 def _lacking_news(_app: Flask, row: MiniProgram) -> News:
     return {
         "dedup": f"{row.id}:{_stamp(row.authorized_at)}",
-        "title": f"「{row}」缺少必要权限",
+        "title": say("「{name}」缺少必要权限", name=str(row)),
         "body": f"缺少：{'、'.join(row.missing_permissions)}。没有这些权限不能上线，请让商户重新授权并勾选。",
     }
 
@@ -132,7 +134,7 @@ def _find_unclaimed(_app: Flask) -> Select[int]:
 def _unclaimed_news(_app: Flask, row: MiniProgram) -> News:
     return {
         "dedup": f"{row.id}:{_stamp(row.authorized_at)}",
-        "title": f"「{row}」等待认领",
+        "title": say("「{name}」等待认领", name=str(row)),
         "body": "商户完成了授权，但不知道属于哪个商户。请选择它的商户。",
     }
 
@@ -154,7 +156,7 @@ def _late_news(_app: Flask, row: ThirdPartyApp) -> News:
     return {
         "level": "bad" if alarm else "warn",
         "dedup": f"{row.id}:{'alarm' if alarm else 'warn'}:{_stamp(at)}",
-        "title": f"第三方应用「{row}」超过 {60 if alarm else 30} 分钟没有收到推送票据",
+        "title": say("第三方应用「{name}」超过 {count} 分钟没有收到推送票据", name=str(row), count=60 if alarm else 30),
         "body": f"{words}。请检查授权事件接收 URL、消息校验 Token 和消息加解密 Key；3 小时没有票据会停止所有操作。",
     }
 
@@ -172,11 +174,20 @@ def _find_unknown(_app: Flask) -> Select[int]:
 
 def _unknown_news(_app: Flask, run: OperationRun) -> News:
     name = OPERATIONS[run.operation].title if run.operation in OPERATIONS else run.operation
-    words = "这一批操作中有" if run.batch_id else ""
     return {
         "dedup": run.batch_id or f"run:{run.id}",
-        "title": f"「{run.mini_program or run.appid}」的「{name}」{RUN_WORDS[RunState.UNKNOWN]}",
-        "body": f"{words}{run.message or '抖音没有返回结果'}。请在抖音开放平台核对后，在操作记录中标记结果。",
+        "title": say(
+            "「{name}」的「{what}」{state}",
+            name=str(run.mini_program or run.appid),
+            what=ours(name),
+            state=ours(words_of(RunState)[RunState.UNKNOWN]),
+        ),
+        "body": say(
+            "这一批操作中有{what}。请在抖音开放平台核对后，在操作记录中标记结果。"
+            if run.batch_id
+            else "{what}。请在抖音开放平台核对后，在操作记录中标记结果。",
+            what=ours(run.message or "抖音没有返回结果"),
+        ),
     }
 
 
@@ -204,11 +215,12 @@ def _tell_job(app: Flask, job: str, title: str) -> int:
     began = f"{good.started_at:%Y%m%d%H}" if good is not None else "never"
     with app_scope(app, PLATFORM) as session:
         told = tell(
-            session, "job_failed", subject=("job", None), dedup=f"{job}:{began}",
-            title=f"定时任务「{title}」执行失败", body=last.result,
-        )  # fmt: skip
+            session,
+            "job_failed",
+            subject=("job", None),
+            dedup=f"{job}:{began}",
+            title=say("定时任务「{title}」执行失败", title=ours(title)),
+            body=last.result,
+        )
         session.commit()
         return told
-
-
-__all__ = ["LOOKS", "Look", "look"]

@@ -5,10 +5,10 @@ Every number is a link, and the number is that of the list behind it: both come 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from flask import abort, current_app, request, url_for
@@ -17,18 +17,22 @@ from flask_appbuilder.security.decorators import permission_name
 from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
-from app import jobs
-from app.extensions import db
+from app.access.roles import ALL_READ
+from app.console import cells
+from app.console.operate.actions import held_words, may_operate, run_url
+from app.console.places import page_for
+from app.data.clock import utcnow
+from app.data.tenancy import scope_of
+from app.extensions import db, the_app
+from app.i18n.sentence import Foreign
+from app.jobs import schedule
+from app.kept import kept_of
 from app.models import MiniProgram, OperationRun, ThirdPartyApp, Version
-from app.models.base import utcnow
 from app.operations import fleet
 from app.operations.fleet import TICKET_ALARM, Fleet, Trends
-from app.tenancy import scope_of
-from app.views import cells
+from app.operations.registry import operation_title
 from app.views.mini_program import next_step, remarks_of, steps
-from app.views.operate import held_words, may_operate, operation_title, run_url
-from app.views.places import page_for
-from app.views.records import result_cell, subject_cell
+from app.views.operation import result_cell, subject_cell
 
 MOST_LISTED = 8
 MOST_TEMPLATES = 8
@@ -36,7 +40,6 @@ MOST_APPS = 20
 LENGTHS = (7, 30, 90)
 DAY = "DAY"
 KEPT_SECONDS = 60.0  # how long the platform's days are kept; never a merchant's
-_kept: dict[int, tuple[float, Trends]] = {}
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,25 @@ def counted(found: Fleet) -> dict[str, int]:
     runs = fleet.runs(session)
     return {
         **{name: value for name, value in vars(found).items() if isinstance(value, int)},
-        "unknown": runs["unknown"], "failed": runs["failed"], "failed_pushes": fleet.failed_pushes(session),
-        "failed_jobs": sum(run.outcome == "failed" for run in jobs.last_runs(session).values()),
-    }  # fmt: skip
+        "unknown": runs["unknown"],
+        "failed": runs["failed"],
+        "failed_pushes": fleet.failed_pushes(session),
+        "failed_jobs": sum(run.outcome == "failed" for run in schedule.last_runs(session).values()),
+    }
 
 
 def needs(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     """What needs a person now, what there is none of last."""
     found = [
-        {"title": item.title, "count": counts[item.name], "url": item.url, "icon": item.icon,
-         "tone": item.tone if counts[item.name] else "calm"}
+        {
+            "title": item.title,
+            "count": counts[item.name],
+            "url": item.url,
+            "icon": item.icon,
+            "tone": item.tone if counts[item.name] else "calm",
+        }
         for item in NEEDS
-    ]  # fmt: skip
+    ]
     return sorted(found, key=lambda item: not item["count"])
 
 
@@ -106,10 +116,16 @@ def stages(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     """The fleet by stage, each with its share of all."""
     total = max(counts["total"], 1)
     return [
-        {"title": item.title, "count": counts[item.name], "url": item.url, "tone": item.tone, "icon": item.icon,
-         "share": round(100 * counts[item.name] / total, 1)}
+        {
+            "title": item.title,
+            "count": counts[item.name],
+            "url": item.url,
+            "tone": item.tone,
+            "icon": item.icon,
+            "share": round(100 * counts[item.name] / total, 1),
+        }
         for item in STAGES
-    ]  # fmt: skip
+    ]
 
 
 def ticket_warning(app: ThirdPartyApp) -> dict[str, Any]:
@@ -127,10 +143,15 @@ def field(templates: Mapping[str, int]) -> list[dict[str, Any]]:
     names = fleet.template_names(db.session(), [key for key, _ in ordered if key])
     total = max(sum(templates.values()), 1)
     return [
-        {"title": names.get(key) or key or "非模板上传", "id": key, "count": count,
-         "share": round(100 * count / total, 1), "url": _template_url(key)}
+        {
+            "title": Foreign(names.get(key) or key) if key else "非模板上传",
+            "id": key,
+            "count": count,
+            "share": round(100 * count / total, 1),
+            "url": _template_url(key),
+        }
         for key, count in ordered
-    ]  # fmt: skip
+    ]
 
 
 def _template_url(template_id: str) -> str:
@@ -143,20 +164,23 @@ def recent_runs() -> list[dict[str, Any]]:
     newest = select(OperationRun).options(selectinload(OperationRun.mini_program))
     return [
         {
-            "title": operation_title(run.operation), "url": run_url(run.id), "subject": subject_cell(run),
-            "state": cells.state(run.state), "at": cells.clock(run.created_at), "ago": cells.ago(run.created_at),
-            "who": run.actor_name, "result": result_cell(run),
+            "title": operation_title(run.operation),
+            "url": run_url(run.id),
+            "subject": subject_cell(run),
+            "state": cells.state(run.state),
+            "at": cells.clock(run.created_at),
+            "ago": cells.ago(run.created_at),
+            "who": run.actor_name,
+            "result": result_cell(run),
         }
         for run in db.session.scalars(newest.order_by(OperationRun.id.desc()).limit(MOST_LISTED))
-    ]  # fmt: skip
+    ]
 
 
 def kept_trends(length: int) -> Trends:
     """The platform's days, counted at most once a minute in each process."""
-    held = _kept.get(length)
-    if held is None or time.monotonic() - held[0] > KEPT_SECONDS:
-        held = _kept[length] = (time.monotonic(), fleet.trends(db.session(), length))
-    return held[1]
+    made = partial(fleet.trends, db.session(), length)
+    return kept_of(the_app()).once("trends", length, made, most=len(LENGTHS), seconds=KEPT_SECONDS)
 
 
 def _events_url(kind: str, first: str, last: str) -> str:
@@ -173,15 +197,19 @@ def trend_chart(found: Trends) -> dict[str, Any]:
             {"name": title, "tone": KIND_TONES[kind], "values": found.counts[kind], "url": _events_url(kind, DAY, DAY)}
             for kind, title in KIND_WORDS.items()
         ],
-    }  # fmt: skip
+    }
 
 
 def trend_totals(found: Trends) -> list[dict[str, Any]]:
     return [
-        {"title": title, "tone": KIND_TONES[kind], "count": found.total(kind),
-         "url": _events_url(kind, found.days[0].isoformat(), found.days[-1].isoformat())}
+        {
+            "title": title,
+            "tone": KIND_TONES[kind],
+            "count": found.total(kind),
+            "url": _events_url(kind, found.days[0].isoformat(), found.days[-1].isoformat()),
+        }
         for kind, title in KIND_WORDS.items()
-    ]  # fmt: skip
+    ]
 
 
 def versions_chart(shown: list[dict[str, Any]], rest: list[dict[str, Any]]) -> dict[str, Any]:
@@ -211,6 +239,10 @@ def share_words(share: float | None) -> str:
 class DashboardView(IndexView):
     """The first page: the platform's or the merchant's."""
 
+    roles = ALL_READ
+    icon = "layout-dashboard"
+    palette_key = "h"
+
     @expose("/")
     @has_access
     def index(self) -> Any:
@@ -223,10 +255,19 @@ class DashboardView(IndexView):
         versions = field(found.templates)
         shown, rest = versions[:MOST_TEMPLATES], versions[MOST_TEMPLATES:]
         return self.render_template(
-            "console/dashboard.html", title="工作台", needs=needs(counts), stages=stages(counts), total=found.total,
-            tickets=[ticket_warning(app) for app in apps], versions=shown, rest=rest, runs=recent_runs(),
-            versions_chart=versions_chart(shown, rest), length=LENGTHS[1], held=held_words(),
-        )  # fmt: skip
+            "console/dashboard.html",
+            title="工作台",
+            needs=needs(counts),
+            stages=stages(counts),
+            total=found.total,
+            tickets=[ticket_warning(app) for app in apps],
+            versions=shown,
+            rest=rest,
+            runs=recent_runs(),
+            versions_chart=versions_chart(shown, rest),
+            length=LENGTHS[1],
+            held=held_words(),
+        )
 
     @expose("/trends")
     @has_access
@@ -239,9 +280,15 @@ class DashboardView(IndexView):
         length = int(asked) if asked in map(str, LENGTHS) else LENGTHS[1]
         found = kept_trends(length)
         return self.render_template(
-            "console/dashboard_trends.html", found=found, chart=trend_chart(found), totals=trend_totals(found),
-            length=length, lengths=LENGTHS, approval=share_words(found.approval), median=median_words(found.median),
-        )  # fmt: skip
+            "console/dashboard_trends.html",
+            found=found,
+            chart=trend_chart(found),
+            totals=trend_totals(found),
+            length=length,
+            lengths=LENGTHS,
+            approval=share_words(found.approval),
+            median=median_words(found.median),
+        )
 
     def _merchant(self) -> Any:
         found = list(db.session.scalars(select(MiniProgram).order_by(MiniProgram.id).limit(MOST_APPS + 1)))
@@ -252,9 +299,12 @@ class DashboardView(IndexView):
         urgent = sum(item["urgent"] for item in apps)
         hint = f"有 {urgent} 个小程序需要您处理" if urgent else "目前没有需要您处理的事项"
         return self.render_template(
-            "console/merchant_home.html", title="工作台", apps=apps, more=len(found) > MOST_APPS,
+            "console/merchant_home.html",
+            title="工作台",
+            apps=apps,
+            more=len(found) > MOST_APPS,
             hint=hint if apps else "",
-        )  # fmt: skip
+        )
 
 
 def latest_versions(app_ids: list[int]) -> dict[int, list[Version]]:
@@ -272,22 +322,32 @@ def own_app(app: MiniProgram, versions: list[Version], may: set[str]) -> dict[st
     verdicts = [(row.decided_at, row) for row in versions if row.decided_at]
     decided = max(verdicts, key=lambda item: item[0])[1] if verdicts else None
     return {
-        "row": app, "steps": steps(app), "url": page_for("mini_program", app.id), "next": step,
+        "row": app,
+        "steps": steps(app),
+        "url": page_for("mini_program", app.id),
+        "next": step,
         "urgent": any(item["tone"] == "bad" for item in steps(app)) or bool(step and step["url"]),
         "verdict": verdict_of(decided) if decided else None,
         "versions": [
-            {"number": row.number, "state": cells.state(row.state), "at": cells.clock(row.uploaded_at),
-             "url": page_for("version", row.id)}
+            {
+                "number": row.number,
+                "state": cells.state(row.state),
+                "at": cells.clock(row.uploaded_at),
+                "url": page_for("version", row.id),
+            }
             for row in versions[:3]
         ],
-    }  # fmt: skip
+    }
 
 
 def verdict_of(version: Version) -> dict[str, Any]:
     """What an audit decided, with its reasons and where Douyin explains them."""
     reasons, guides = remarks_of(version.reason_detail or {})
     return {
-        "number": version.number, "state": cells.state(version.state), "at": cells.clock(version.decided_at),
-        "reasons": reasons or ([version.reason] if version.reason else []), "guides": guides,
+        "number": version.number,
+        "state": cells.state(version.state),
+        "at": cells.clock(version.decided_at),
+        "reasons": reasons or ([version.reason] if version.reason else []),
+        "guides": guides,
         "url": page_for("version", version.id),
-    }  # fmt: skip
+    }

@@ -1,22 +1,34 @@
-"""Merchants (商户), industries, and the authorisation links a merchant is sent."""
+"""Merchants (商户) and industries."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import segno
-from flask import flash, g, redirect, request, url_for
-from flask_appbuilder import expose, has_access
-from markupsafe import Markup
+from flask import g, request, url_for
 from sqlalchemy import ColumnElement, case, func, select
 from werkzeug.datastructures import MultiDict
 from wtforms import StringField
 
-from app.errors import DouyinError, NoAnswer, Refused
-from app.extensions import db
-from app.i18n import say
+from app.access.roles import WATCHED
+from app.console import cells
+from app.console.base import CRUD, PlatformView
+from app.console.form.forms import ConsoleForm, stripped
+from app.console.frame.palette import EACH, PHONE, matching, plain, row_hit
+from app.console.places import page_for
+from app.console.query.filters import condition
+from app.console.query.interface import ScopedInterface
+from app.console.row.tabs import Related
+from app.data import phones, texts
+from app.data.clock import utcnow
+from app.data.phones import Phone
+from app.data.types import words_of
+from app.data.written import halved
+from app.errors import Refused
+from app.extensions import db, once_a_request
+from app.i18n.sentence import said
 from app.models import (
     AuthorizationLink,
     AuthorizationState,
@@ -25,21 +37,95 @@ from app.models import (
     Merchant,
     MerchantState,
     MiniProgram,
-    ThirdPartyApp,
     VersionState,
 )
-from app.models.base import utcnow
-from app.operations import inbound, onboarding
-from app.operations.connection import application
-from app.operations.merchants import check_merchant, keep_phone
-from app.secrets import keyring
-from app.security import current_actor
-from app.views import cells
-from app.views.base import CRUD, READ, PlatformView
-from app.views.forms import ConsoleForm, attach, stripped
-from app.views.interface import ScopedInterface, condition
-from app.views.places import page_for
-from app.views.tabs import Related
+from app.models.merchant import SubjectType
+from app.operations.merchant import (
+    check_merchant,
+    keep_phone,
+    phone_hash,
+    phone_numbers,
+    set_phone,
+    with_other_numbers,
+)
+from app.tasks.importing.columns import Column, ImportSpec, by_name, of_model
+
+
+def _phone_cell(text: str) -> str | list[Phone]:
+    """Numbers; or, as an export writes it, the mask of one."""
+    return text if "*" in text else phone_numbers(text)
+
+
+def _put_phone(merchant: Merchant, given: str | list[Phone]) -> bool:
+    if isinstance(given, str):
+        if given == merchant.phone_masked:
+            return False
+        raise Refused("手机号带有星号：请填写完整号码，或留空保持不变", field="phone")
+    if merchant.phone_hash == phone_hash(given[0]) and merchant.phone == str(given[0]):
+        return False
+    set_phone(merchant, given[0])
+    return True
+
+
+def _spread(merchant: Merchant | None, values: dict[str, Any]) -> None:
+    """A second number in the cell of the phone goes to the remarks, where it is marked."""
+    given = values.get("phone")
+    if isinstance(given, list) and given[1:]:
+        remarks = values.get("remarks", merchant.remarks if merchant is not None else "")
+        values["remarks"] = with_other_numbers(remarks, given[1:])
+
+
+MERCHANTS = ImportSpec(
+    model=Merchant,
+    noun="商户",
+    key="name",
+    mark="key",
+    columns=(
+        of_model(
+            Merchant, "name", "商户名称", example="爱丽丝花店", help="在控制台中唯一；没有商户标识时按它识别已有商户"
+        ),
+        by_name("industry", "行业", Industry, "name", required=True, example="餐饮", help="行业列表中的名称"),
+        of_model(Merchant, "contact", "联系人", example="王女士"),
+        Column(
+            "phone",
+            "手机号",
+            _phone_cell,
+            example="13800138000",
+            apply=_put_phone,
+            show=lambda row: row.phone_masked,
+            help="加密保存，页面只显示 138****8000；座机写区号，分机写在后面；一格里的其他号码记入备注；"
+            "导出文件里带星号的号码表示不修改",
+        ),
+        of_model(Merchant, "subject_type", "主体类型", words_of(SubjectType), example="企业"),
+        of_model(Merchant, "commission_rate", "佣金比例（%）", example="5.5", help="0 到 100，可带两位小数"),
+        of_model(Merchant, "plan", "套餐", example="专业版"),
+        of_model(Merchant, "expires_on", "套餐到期日", example="2027-12-31"),
+        of_model(Merchant, "state", "状态", words_of(MerchantState), example="正常"),
+        of_model(Merchant, "remarks", "备注", example=""),
+        Column(
+            "key",
+            "商户标识",
+            lambda text: halved(text).lower(),
+            help="导出的文件带有，改名后也能找到原来的商户；新增时留空",
+        ),
+    ),
+    check=check_merchant,
+    spread=_spread,
+    aliases={"名称": "name", "电话": "phone", "联系电话": "phone", "佣金": "commission_rate", "到期日": "expires_on"},
+)
+
+INDUSTRIES = ImportSpec(
+    model=Industry,
+    noun="行业",
+    key="name",
+    mark="id",
+    columns=(
+        of_model(Industry, "name", "行业名称", example="餐饮", help="唯一；没有编号时按它识别已有行业"),
+        of_model(Industry, "position", "排序", example="10", help="小的在前"),
+        of_model(Industry, "id", "编号", required=False, help="导出的文件带有，改名后也能找到原来的行业；新增时留空"),
+    ),
+    aliases={"名称": "name"},
+)
 
 
 class PhoneField(StringField):
@@ -59,15 +145,29 @@ def phone_field(label: str, help_text: str) -> PhoneField:
     return PhoneField(label, description=help_text, filters=[stripped], render_kw={"autocomplete": "off"})
 
 
+def merchants_of(row: Any) -> Any:
+    count = industry_counts().get(row.id, 0)
+    return cells.link(url_for("MerchantView.list", _flt_0_industry=row.id), said(f"{count} 家"))
+
+
+def industry_counts() -> dict[int, int]:
+    """How many merchants each industry has, asked once a request."""
+    statement = select(Merchant.industry_id, func.count(Merchant.id)).group_by(Merchant.industry_id)
+    return once_a_request("industry_counts", lambda: dict(db.session.execute(statement).all()))
+
+
 class IndustryView(PlatformView):
     """The trades that merchants are grouped by."""
 
+    roles = WATCHED
+    icon = "category"
     datamodel = ScopedInterface(Industry)
     include_route_methods = CRUD
     noun = "行业"
+    many = "多个行业"
     list_columns = ["name", "position", "merchants", "changed_at"]
     label_columns = {"name": "行业名称", "position": "排序（小的在前）", "merchants": "商户数"}
-    number_columns = frozenset({"position", "merchants"})
+    number_columns = frozenset({"merchants"})
     search_columns = ["name", "position", "created_at"]
     inline_columns = ["name", "position"]
     order_by_drag = "position"
@@ -78,29 +178,16 @@ class IndustryView(PlatformView):
     show_sections = [("基本信息", ["name", "position", "merchants", "created_at", "changed_at"])]
     add_columns = edit_columns = ["name", "position"]
     export_columns = ["id", "name", "position", "created_at", "changed_at"]
-    imported = "industries"
+    imported = INDUSTRIES
+    cells = {"merchants": merchants_of}
     tabs = (Related("merchants", "商户", "MerchantView", "industry", add=True),)
-
-    def cell(self, row: Any, name: str) -> Any:
-        if name != "merchants":
-            return super().cell(row, name)
-        count = industry_counts().get(row.id, 0)
-        return cells.link(url_for("MerchantView.list", _flt_0_industry=row.id), say(f"{count} 家"))
-
-
-def industry_counts() -> dict[int, int]:
-    """How many merchants each industry has, asked once a request."""
-    if "industry_counts" not in g:
-        statement = select(Merchant.industry_id, func.count(Merchant.id)).group_by(Merchant.industry_id)
-        g.industry_counts = {key: count for key, count in db.session.execute(statement)}  # noqa: C416  (dict() asks a Result for keys)
-    return g.industry_counts  # type: ignore[no-any-return]
 
 
 def _told(text: str) -> ColumnElement[bool] | None:
     """The merchants that a number names on its own; of a phone only the hash and the shown form are kept to look at."""
-    if re.fullmatch(r"1[3-9]\d{9}", text):
-        return Merchant.phone_hash == keyring().fingerprint(text)
-    if re.fullmatch(r"\d{3}\*{4}\d{4}", text):
+    if (phone := phones.one(text)) is not None:
+        return Merchant.phone_hash == phone_hash(phone)
+    if phones.masks(text):
         return Merchant.phone_masked == text
     if re.fullmatch(r"tt[0-9a-z]{14,18}", text):
         return Merchant.id.in_(select(MiniProgram.merchant_id).where(MiniProgram.appid == text))
@@ -110,19 +197,33 @@ def _told(text: str) -> ColumnElement[bool] | None:
 class MerchantView(PlatformView):
     """The merchants: the platform's customers and the console's tenants."""
 
+    roles = WATCHED
+    icon = "building-store"
     datamodel = ScopedInterface(Merchant, eager=("industry",), leave=("phone_sealed", "phone_hash", "remarks"))
+    palette_key = "m"
+    palette_add = ("新建商户", "building-store")
+    palette_text = PHONE
     include_route_methods = CRUD - {"delete"}
     noun = "商户"
+    many = "多个商户"
     list_columns = ["name", "industry", "contact", "phone_masked", "plan", "expires_on", "state", "created_at"]
-    label_columns = {"name": "商户名称", "state": "状态", "reason": "原因"}
-    number_columns = frozenset({"commission_rate"})
+    label_columns = {"name": "商户名称", "phone": "手机号", "state": "状态", "reason": "原因"}
     description_columns = {
-        "name": "在控制台中唯一", "phone": "加密保存，页面只显示 138****8000",
-        "commission_rate": "0 到 100，可带两位小数", "plan": "例如：基础版、专业版",
-    }  # fmt: skip
+        "name": "在控制台中唯一",
+        "phone": "加密保存，页面只显示 138****8000",
+        "commission_rate": "0 到 100，可带两位小数",
+        "plan": "例如：基础版、专业版",
+    }
     search_columns = [
-        "name", "industry", "state", "subject_type", "plan", "expires_on", "commission_rate", "created_at",
-    ]  # fmt: skip
+        "name",
+        "industry",
+        "state",
+        "subject_type",
+        "plan",
+        "expires_on",
+        "commission_rate",
+        "created_at",
+    ]
     chip_column = "state"
     ahead_columns = ("expires_on",)
     inline_columns = ["contact", "plan", "expires_on"]
@@ -138,14 +239,32 @@ class MerchantView(PlatformView):
         ("其他", ["remarks", "created_at", "changed_at"]),
     ]
     add_columns = edit_columns = [
-        "name", "industry", "contact", "phone", "subject_type", "commission_rate", "plan", "expires_on", "state",
+        "name",
+        "industry",
+        "contact",
+        "phone",
+        "subject_type",
+        "commission_rate",
+        "plan",
+        "expires_on",
+        "state",
         "remarks",
-    ]  # fmt: skip
+    ]
     export_columns = [
-        "name", "key", "industry", "contact", "phone_masked", "subject_type", "commission_rate", "plan", "expires_on",
-        "state", "remarks", "created_at",
-    ]  # fmt: skip
-    imported = "merchants"
+        "name",
+        "key",
+        "industry",
+        "contact",
+        "phone_masked",
+        "subject_type",
+        "commission_rate",
+        "plan",
+        "expires_on",
+        "state",
+        "remarks",
+        "created_at",
+    ]
+    imported = MERCHANTS
     extra_fields = {"phone": phone_field}
     form_sections = [
         ("基本信息", ["name", "industry", "subject_type", "state"]),
@@ -162,9 +281,19 @@ class MerchantView(PlatformView):
         Related("staff", "用户", "StaffView", "merchant", add=True),
     )
 
+    def palette_rows(self, text: str) -> Iterator[dict[str, Any]]:
+        """By name, contact and key; a phone number by its hash."""
+        if (phone := phones.one(text)) is not None:
+            known = select(Merchant).where(Merchant.phone_hash == phone_hash(phone)).limit(EACH)
+            rows = list(db.session.scalars(known))
+        else:
+            rows = matching(Merchant, [Merchant.name_folded, *plain(text, Merchant.key), Merchant.contact], text)
+        for row in rows:
+            yield row_hit(self, row, row.name, (row.contact, row.phone_masked, row.key))
+
     def prefill_form(self, form: ConsoleForm, pk: Any) -> None:
         held = db.session.get_one(Merchant, pk).phone_masked
-        form.phone.render_kw = {"placeholder": say(f"{held}（留空则保持不变）") if held else "", "autocomplete": "off"}
+        form.phone.render_kw = {"placeholder": said(f"{held}（留空则保持不变）") if held else "", "autocomplete": "off"}
 
     def pre_add(self, item: Any) -> None:
         check_merchant(item)
@@ -175,7 +304,7 @@ class MerchantView(PlatformView):
     def active_filters(self, args: Any = None) -> Any:
         """A phone number, whole or as it is shown, or a mini-program's AppID in the search box finds its merchant."""
         asked = request.args if args is None else args
-        wanted = _told(asked.get("q", "").strip())
+        wanted = _told(texts.cleaned(asked.get("q", "")))
         if wanted is None:
             return super().active_filters(args)
         rest = MultiDict(asked)
@@ -184,7 +313,7 @@ class MerchantView(PlatformView):
         return filters.add_filter("id", condition("搜索", lambda: wanted), True) or filters
 
     def search_words(self) -> str:
-        return str(say("搜索商户名称、联系人、手机号、小程序编号"))
+        return str(said("搜索商户名称、联系人、手机号、小程序编号"))
 
     def next_action(self, row: Any) -> Any:
         if row.state != MerchantState.ACTIVE:
@@ -249,7 +378,7 @@ class Launch:
 
 def launch_of(merchant_id: int) -> Launch:
     """A merchant's launch, asked once a request."""
-    held = g.setdefault("launches", {})
+    held: dict[int, Launch] = g.setdefault("launches", {})
     if merchant_id not in held:
         reached = (MiniProgram.uploaded_version, MiniProgram.audit_version, MiniProgram.live_version)
         counts = [func.count(func.nullif(column, "")) for column in reached]
@@ -259,17 +388,17 @@ def launch_of(merchant_id: int) -> Launch:
         verdicts = [func.count(case((MiniProgram.audit_state == state, 1))) for state in states]
         statement = select(func.count(MiniProgram.id), kept, *counts, *verdicts, func.max(MiniProgram.id))
         held[merchant_id] = Launch(*db.session.execute(statement.where(MiniProgram.merchant_id == merchant_id)).one())
-    return held[merchant_id]  # type: ignore[no-any-return]
+    return held[merchant_id]
 
 
 def open_link(merchant_id: int) -> int | None:
     """The newest link that the merchant may still use, asked once a request."""
-    held = g.setdefault("open_links", {})
+    held: dict[int, int | None] = g.setdefault("open_links", {})
     if merchant_id not in held:
         link = AuthorizationLink
         usable = (link.merchant_id == merchant_id, link.state == LinkState.OPEN, link.expires_at > utcnow())
         held[merchant_id] = db.session.scalar(select(func.max(link.id)).where(*usable))
-    return held[merchant_id]  # type: ignore[no-any-return]
+    return held[merchant_id]
 
 
 class Step(NamedTuple):
@@ -309,109 +438,3 @@ def _audit_step(done: Launch) -> Step:
     if done.rejected:
         return Step(title, "审核被驳回，请修改后重提", "bad")
     return Step(title, "体验版确认无误后提审", "mute")
-
-
-def is_live(row: AuthorizationLink) -> bool:
-    """Whether the merchant can still use a link."""
-    return row.state == LinkState.OPEN and row.expires_at > utcnow()
-
-
-def link_state(row: AuthorizationLink) -> Markup:
-    if row.state == LinkState.OPEN and not is_live(row):
-        return cells.label("已过期", "mute")
-    return cells.state(row.state)
-
-
-class AuthorizationView(PlatformView):
-    """Authorisation links (授权链接): each bound to one merchant, single use, expiring."""
-
-    datamodel = ScopedInterface(AuthorizationLink, eager=("merchant", "third_party_app"))
-    include_route_methods = READ | {"add", "void"}
-    noun = list_title = "授权链接"
-    save_words = "生成链接"
-    list_columns = ["id", "merchant", "third_party_app", "state", "appid", "failure", "expires_at", "created_at"]
-    label_columns = {"appid": "已授权小程序"}
-    search_columns = ["merchant", "third_party_app", "state", "appid", "expires_at", "created_at"]
-    chip_column = "state"
-    ahead_columns = ("expires_at",)
-    empty_hint = "为商户生成一个授权链接，对方扫码同意后小程序就归到该商户名下。"
-    quick_columns = ["appid", "expected_appid"]
-    order_columns = ["id", "expires_at", "created_at"]
-    base_order = ("created_at", "desc")
-    show_sections = [
-        ("链接", ["merchant", "third_party_app", "expected_appid", "state", "expires_at"]),
-        ("结果", ["used_at", "appid", "failure"]),
-    ]
-    add_columns = ["merchant", "third_party_app"]
-    show_template = "console/authorization.html"
-    cells = {"state": link_state}
-
-    @expose("/add", methods=["GET", "POST"])
-    @has_access
-    def add(self) -> Any:
-        """Not a plain insert: Douyin makes the link."""
-        form = self.add_form()
-        if not form.is_submitted():
-            self.prefill_related(form)
-        elif form.validate():
-            db.session.commit()  # reading is over: others' sessions write, and Douyin is asked
-            inbound.take_tickets(application())
-            try:
-                made = onboarding.make_link(
-                    db.session(), form.merchant.data, form.third_party_app.data, actor=current_actor()
-                )
-                return redirect(url_for("AuthorizationView.show", pk=made.id))
-            except Refused as refused:
-                db.session.rollback()
-                attach(form, refused.message, refused.field)
-            except DouyinError as error:
-                attach(form, f"抖音拒绝了请求：{error.message}。{error.advice}（错误码 {error.err_no}）", None)
-            except NoAnswer:
-                attach(form, "联系不上抖音：请检查网络后重试", None)
-        return self._form_page(form, self.add_columns, "新建授权链接", self.get_redirect())
-
-    def prefill_related(self, form: ConsoleForm) -> None:
-        """And the app, where there is only one."""
-        super().prefill_related(form)
-        active = select(ThirdPartyApp).where(ThirdPartyApp.active.is_(True)).order_by(ThirdPartyApp.id).limit(2)
-        known = list(db.session.scalars(active))
-        if len(known) == 1:
-            form.third_party_app.data = known[0]
-
-    @expose("/void/<pk>", methods=["POST"])
-    @has_access
-    def void(self, pk: str) -> Any:
-        row = self.found(pk)
-        if row.state != LinkState.OPEN:
-            flash("只有待使用的链接可以作废", "warning")
-        else:
-            row.state = LinkState.VOID
-            db.session.commit()
-            flash("授权链接已作废", "success")
-        return redirect(url_for("AuthorizationView.show", pk=row.id))
-
-    def name_of(self, row: Any) -> str:
-        return str(say(f"授权链接 #{row.id}"))
-
-    def next_action(self, row: Any) -> Any:
-        if is_live(row):
-            return {"text": "把链接或二维码发给商户；对方同意后，本页会自动更新", "label": "", "url": ""}
-        if row.state != LinkState.USED:
-            url = url_for("AuthorizationView.add", merchant=row.merchant_id) if self.may("add") else ""
-            return {"text": "这个链接已经不能使用，请再生成一个", "label": "再生成一个", "url": url}
-        key = db.session.scalar(select(MiniProgram.id).where(MiniProgram.appid == row.appid)) if row.appid else None
-        page = page_for("mini_program", key) if key is not None else None
-        return {"text": "授权已完成，到小程序页继续上传代码", "label": "打开小程序", "url": page} if page else None
-
-    def show_context(self, row: Any) -> dict[str, Any]:
-        live = is_live(row)
-        return {"live": live, "qr": qr_svg(row.url) if live and row.url else None}
-
-
-def qr_svg(text: str) -> Markup:
-    """A QR code as inline SVG: nothing is fetched from elsewhere."""
-    drawn = segno.make(text, error="m").svg_inline(scale=5, border=2, svgclass="qr", lineclass=None, omitsize=True)
-    return Markup(drawn)  # noqa: S704  (made by segno from modules, holds none of the text)
-
-
-__all__ = ["AuthorizationView", "IndustryView", "MerchantView"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,31 +12,37 @@ from flask_appbuilder.security.decorators import permission_name
 from markupsafe import Markup, escape
 from sqlalchemy import ColumnElement, select
 
-from app import storage
+from app.access.roles import OWNER, READS, STAFF, WATCHED
 from app.addresses import is_address
+from app.console import cells
+from app.console.base import READ, ConsoleView, MerchantFace, PlatformView
+from app.console.form.forms import ConsoleForm, RowSelect, attach, chosen
+from app.console.frame.palette import matching, plain, row_hit
+from app.console.operate.actions import OperationActions, operate_url
+from app.console.places import page_for
+from app.console.query.filters import condition
+from app.console.query.interface import ScopedInterface
+from app.console.row.tabs import Panel, Related
+from app.console.words import tone, word
+from app.data import storage
+from app.data.clock import utcnow
+from app.data.types import words_of
 from app.errors import Refused
-from app.extensions import db
-from app.i18n import say
+from app.extensions import appbuilder, db
+from app.i18n.html import html
+from app.i18n.sentence import said, say
 from app.models import (
-    AuthorizationLink,
     AuthorizationState,
     Merchant,
     MiniProgram,
     VersionEvent,
     VersionState,
 )
-from app.models.base import utcnow
 from app.models.mini_program import NEEDED_PERMISSIONS, PERMISSION_WORDS
-from app.models.version import VERSION_WORDS
-from app.operations import OPERATIONS, fleet, icons, onboarding
-from app.views import cells
-from app.views.base import READ, ConsoleView, MerchantFace, PlatformView, RowSelect
-from app.views.forms import ConsoleForm, attach, chosen
-from app.views.interface import ScopedInterface, condition
-from app.views.operate import OperationActions, operate_url
-from app.views.places import page_for
-from app.views.tabs import Panel, Related
-from app.views.words import EVENT_WORDS, tone, word
+from app.models.version import EVENT_WORDS
+from app.operations import fleet, icons
+from app.operations.onboarding import ownership
+from app.operations.registry import OPERATIONS
 
 IsClaimed = condition("已认领", fleet.claimed)
 IsUnclaimed = condition("待认领", lambda: MiniProgram.merchant_id.is_(None))
@@ -62,21 +69,21 @@ def avatar(row: MiniProgram) -> Markup:
     page = page_for("mini_program", row.id)
     if row.icon_key and page:
         address = f"{page.replace('/show/', '/picture/')}?{row.icon_key[-13:-5]}"  # one class has both routes
-        return cells.html(f'<img class="avatar" src="{escape(address)}" alt="" loading="lazy">')
+        return html(f'<img class="avatar" src="{escape(address)}" alt="" loading="lazy">')
     first = next((letter for letter in row.name if letter.isalnum()), "")
     shown = f'class="avatar" data-first="{escape(first.upper())}"' if first else 'class="avatar icon i-apps"'
-    return cells.html(f"<i {shown}></i>")
+    return html(f"<i {shown}></i>")
 
 
 def named(row: MiniProgram) -> Markup:
     """Icon, name over appid."""
-    name, url = f"<b>{escape(row.name or say('未命名'))}</b>", page_for("mini_program", row.id)
+    name, url = f"<b>{escape(row.name or said('未命名'))}</b>", page_for("mini_program", row.id)
     link = f'<a href="{url}">{name}</a>' if url else name
-    return cells.html(f'<span class="two-lines">{avatar(row)}{link}{cells.copyable(row.appid)}</span>')
+    return html(f'<span class="two-lines">{avatar(row)}{link}{cells.copyable(row.appid)}</span>')
 
 
 # In the audit's column a version that went on to be released reads as what the audit made of it.
-AUDIT_WORDS = {**VERSION_WORDS, VersionState.RELEASED: "已发布"}
+AUDIT_WORDS = words_of(VersionState).but({"released": "已发布"})
 
 
 def stage_cell(version: str, state: Any = None) -> Markup | str:
@@ -84,7 +91,7 @@ def stage_cell(version: str, state: Any = None) -> Markup | str:
         return cells.DASH
     if not state:
         return escape(version)
-    return cells.html(f"{escape(version)} {cells.state(state, AUDIT_WORDS)}")
+    return html(f"{escape(version)} {cells.state(state, AUDIT_WORDS)}")
 
 
 def token_cell(row: MiniProgram) -> Markup | str:
@@ -118,17 +125,24 @@ def permission_words(row: MiniProgram) -> Markup | str:
     return Markup(" ").join(granted) or cells.DASH
 
 
-OPERATIONS_SHOWN = [
-    "upload_code", "submit_audit", "withdraw_audit", "release", "rollback", "sync_versions", "sync_app_info",
-    "clear_authorization", "recover_authorization",
-]  # fmt: skip
-
-
 NOT_LISTED = (
-    "intro", "icon_url", "icon_due_at", "subject_verified", "info", "info_at", "authorized_at", "unauthorized_at",
-    "audit_since", "live_template_id", "rollback_requested_at", "poll_at", "synced_at", "remarks", "created_at",
+    "intro",
+    "icon_url",
+    "icon_due_at",
+    "subject_verified",
+    "info",
+    "info_at",
+    "authorized_at",
+    "unauthorized_at",
+    "audit_since",
+    "live_template_id",
+    "rollback_requested_at",
+    "poll_at",
+    "synced_at",
+    "remarks",
+    "created_at",
     "changed_at",
-)  # fmt: skip
+)
 
 
 SHOWN_EVENTS = 5
@@ -137,15 +151,35 @@ EVENTS = Panel("events", "发布时间线", "console/show/events.html", lambda r
 
 
 class _MiniProgramPages(OperationActions, ConsoleView):
-    """What the platform's and the merchant's screens of mini-programs share."""
+    """Mini-programs as both faces have them."""
 
+    icon = "device-mobile"
+    palette_key = "p"
     noun = "小程序"
-    choices = {"audit_state": AUDIT_WORDS}
+    many = "多个小程序"
+    list_columns = [
+        "name",
+        "merchant",
+        "state",
+        "uploaded_version",
+        "audit_version",
+        "live_version",
+        "token",
+        "missing",
+    ]
+    column_words = {"audit_state": AUDIT_WORDS}
     label_columns = {
-        "name": "小程序", "state": "授权", "token": "授权有效期", "missing": "缺少权限", "stage": "当前阶段",
-        "uploaded_version": "测试版本", "audit_version": "审核版本", "live_version": "线上版本",
-        "subject_name": "主体名称", "permissions": "已授权权限",
-    }  # fmt: skip
+        "name": "小程序",
+        "state": "授权",
+        "token": "授权有效期",
+        "missing": "缺少权限",
+        "stage": "当前阶段",
+        "uploaded_version": "测试版本",
+        "audit_version": "审核版本",
+        "live_version": "线上版本",
+        "subject_name": "主体名称",
+        "permissions": "已授权权限",
+    }
     quick_columns = ["name", "appid", "subject_name"]
     cells = {
         "name": named,
@@ -158,15 +192,30 @@ class _MiniProgramPages(OperationActions, ConsoleView):
         "permissions": permission_words,
     }
     export_columns = [
-        "name", "appid", "state", "uploaded_version", "audit_version", "audit_state", "live_version", "subject_name",
+        "name",
+        "appid",
+        "state",
+        "uploaded_version",
+        "audit_version",
+        "audit_state",
+        "live_version",
+        "subject_name",
         "authorized_at",
-    ]  # fmt: skip
+        "refresh_expires_at",
+        "missing",
+        "merchant",
+        "third_party_app",
+        "synced_at",
+        "created_at",
+    ]
+    export_cells = {"missing": lambda row: "、".join(row.missing_permissions)}
     include_route_methods = READ | {"picture"}
     show_template = "console/mini_program.html"
     copied = "appid"
     show_sections = [
         ("基本信息", ["appid", "intro", "subject_name", "subject_verified", "info_at"]),
         ("授权", ["state", "permissions", "authorized_at", "refresh_expires_at", "token_fault"]),
+        ("归属", ["merchant", "third_party_app", "synced_at", "remarks", "created_at"]),
     ]
 
     @expose("/picture/<pk>", methods=["GET"])
@@ -184,6 +233,12 @@ class _MiniProgramPages(OperationActions, ConsoleView):
         answer.cache_control.max_age = YEAR
         return answer
 
+    def palette_rows(self, text: str) -> Iterator[dict[str, Any]]:
+        """By name, appid and the name of its subject."""
+        columns = [MiniProgram.name, *plain(text, MiniProgram.appid), MiniProgram.subject_name]
+        for row in matching(MiniProgram, columns, text):
+            yield row_hit(self, row, str(row), (row.appid, said(word(row.state)), row.subject_name))
+
     def states(self, row: Any) -> list[Any]:
         token = token_cell(row)
         return [self.cell(row, "state"), *([token] if token != cells.DASH else [])]
@@ -198,15 +253,22 @@ class _MiniProgramPages(OperationActions, ConsoleView):
 class MiniProgramView(_MiniProgramPages, PlatformView):
     """All mini-programs that belong to a merchant."""
 
+    roles = WATCHED
     datamodel = ScopedInterface(MiniProgram, eager=("merchant",), leave=NOT_LISTED, always=("merchant",))
     include_route_methods = READ | {"edit", "picture"}
-    list_columns = [
-        "name", "merchant", "state", "uploaded_version", "audit_version", "live_version", "token", "missing",
-    ]  # fmt: skip
     search_columns = [
-        "name", "merchant", "state", "audit_state", "uploaded_version", "live_version", "live_template_id",
-        "third_party_app", "subject_name", "refresh_expires_at", "created_at",
-    ]  # fmt: skip
+        "name",
+        "merchant",
+        "state",
+        "audit_state",
+        "uploaded_version",
+        "live_version",
+        "live_template_id",
+        "third_party_app",
+        "subject_name",
+        "refresh_expires_at",
+        "created_at",
+    ]
     ahead_columns = ("refresh_expires_at",)
     chip_column = "audit_state"
     chip_words = {
@@ -216,21 +278,11 @@ class MiniProgramView(_MiniProgramPages, PlatformView):
     chip_flags = ("live", "lapsing", "stuck", "lacking", "lost")
     bulk_columns = inline_columns = ["remarks"]
     empty_hint = "商户用授权链接扫码同意后，小程序会自动出现在这里。"
-    order_columns = ["name", "merchant", "state", "uploaded_version", "audit_version", "live_version"]
+    order_columns = ["name", "merchant", "state"]
     base_filters = [["id", IsClaimed, True]]
     whole = True  # see `found`
     flags = FLAGS
-    show_sections = [
-        *_MiniProgramPages.show_sections,
-        ("归属", ["merchant", "third_party_app", "synced_at", "remarks", "created_at"]),
-    ]
     edit_columns = ["remarks"]
-    export_columns = [
-        *_MiniProgramPages.export_columns, "refresh_expires_at", "missing", "merchant", "third_party_app", "synced_at",
-        "created_at",
-    ]  # fmt: skip
-    export_cells = {"missing": lambda row: "、".join(row.missing_permissions)}
-    operations = OPERATIONS_SHOWN
     tabs = (
         EVENTS,
         Related("versions", "版本", "VersionView", "mini_program", hide=("merchant",)),
@@ -245,7 +297,10 @@ class MiniProgramView(_MiniProgramPages, PlatformView):
 class UnclaimedMiniProgramView(PlatformView):
     """Authorised, but no merchant is known (待认领): a person says whose it is."""
 
+    roles = WATCHED
+    icon = "progress-help"
     datamodel = ScopedInterface(MiniProgram, eager=("third_party_app",))
+    palette_key = "u"
     include_route_methods = READ | {"claim"}
     noun = list_title = "待认领小程序"
     intro = "商户完成了授权，但浏览器没有回到控制台，因此不知道属于哪个商户。请为每个小程序选择商户。"
@@ -272,13 +327,15 @@ class UnclaimedMiniProgramView(PlatformView):
         form = claim_form(self)()
         if form.is_submitted() and form.validate():
             try:
-                onboarding.claim(db.session(), row, form.merchant.data)
-                flash(f"「{row}」已认领到「{form.merchant.data}」", "success")
+                ownership.claim(db.session(), row, form.merchant.data)
+                flash(
+                    say("「{name}」已认领到「{merchant}」", name=str(row), merchant=str(form.merchant.data)), "success"
+                )
                 return redirect(url_for("MiniProgramView.show", pk=row.id))
             except Refused as refused:
                 db.session.rollback()
                 attach(form, refused.message, refused.field)
-        return self._form_page(form, ["merchant"], f"认领「{row}」", self.get_redirect())
+        return self._form_page(form, ["merchant"], say("认领「{name}」", name=str(row)), self.get_redirect())
 
     def related_field(self, column: str) -> type[Any] | None:
         return Merchant if column == "merchant" else super().related_field(column)
@@ -287,26 +344,33 @@ class UnclaimedMiniProgramView(PlatformView):
 def claim_form(view: Any) -> type[ConsoleForm]:
     """Choose the merchant of an app."""
     field = RowSelect(
-        "商户", Merchant, lambda: view.choices_url("merchant"), lambda: db.session, validators=[chosen("商户")],
+        "商户",
+        Merchant,
+        lambda: view.choices_url("merchant"),
+        lambda: db.session,
+        validators=[chosen("商户")],
         description="认领后小程序及其版本、操作记录归该商户所有",
-    )  # fmt: skip
+    )
     return type("ClaimForm", (ConsoleForm,), {"merchant": field})
 
 
 class MyMiniProgramView(_MiniProgramPages, MerchantFace):
     """A merchant's own mini-program: where it stands."""
 
+    roles = {OWNER: READS, STAFF: READS}
     datamodel = ScopedInterface(MiniProgram, leave=NOT_LISTED)
-    noun = list_title = "我的小程序"
-    list_columns = ["name", "state", "uploaded_version", "audit_version", "live_version"]
+    list_title = "我的小程序"
+    open_columns = frozenset(
+        {
+            *("name", "appid", "intro", "subject_name", "subject_verified"),
+            *("state", "permissions", "authorized_at"),
+            *("uploaded_version", "audit_version", "audit_state", "live_version"),
+        }
+    )
     order_columns = ["name"]
     operations = ["submit_audit"]
     batched = False
     tabs = (EVENTS, Related("versions", "版本", "MyVersionView", "mini_program"))
-    show_sections = [
-        ("基本信息", ["appid", "intro", "subject_name", "subject_verified"]),
-        ("授权", ["state", "permissions", "authorized_at"]),
-    ]
 
 
 def release_events(row: MiniProgram, most: int = 60) -> list[dict[str, Any]]:
@@ -322,7 +386,7 @@ def steps(row: MiniProgram) -> list[dict[str, str]]:
     found = [
         ("授权", word(row.state), "good" if authorized else "bad"),
         ("上传", row.uploaded_version, "good" if row.uploaded_version else ""),
-        ("审核", audit_words(row), tone(row.audit_state) if row.audit_version else ""),
+        ("审核", audit_words(row), tone(row.audit_state, AUDIT_WORDS) if row.audit_version else ""),
         ("上线", row.live_version, "good" if row.live_version else ""),
     ]
     return [{"title": title, "text": text or "未开始", "tone": colour or "mute"} for title, text, colour in found]
@@ -349,7 +413,7 @@ def next_step(row: MiniProgram, may: set[str]) -> dict[str, str] | None:
 
 
 def _allowed(permission: str, view: str) -> bool:
-    return bool(current_app.appbuilder.sm.has_access(permission, view))  # type: ignore[attr-defined]
+    return bool(appbuilder().sm.has_access(permission, view))
 
 
 def _next(row: MiniProgram) -> tuple[str | None, str]:
@@ -381,15 +445,20 @@ def event_view(event: VersionEvent) -> dict[str, Any]:
     reasons, guides = remarks_of(detail.get("reasons") or {})
     _notes, attachments = remarks_of(detail.get("attachments") or {})
     return {
-        "at": cells.clock(event.at), "words": EVENT_WORDS.get(event.kind, event.kind), "tone": tone(event.kind),
-        "number": event.number, "who": event.actor_name, "log_id": event.log_id,
-        "text": event.text if event.kind in TYPED else say(event.text),
-        "run_id": event.run_id, "reasons": reasons,
+        "at": cells.clock(event.at),
+        "words": EVENT_WORDS.get(event.kind, event.kind),
+        "tone": tone(event.kind, EVENT_WORDS),
+        "number": event.number,
+        "who": event.actor_name,
+        "log_id": event.log_id,
+        "text": event.text if event.kind in TYPED else said(event.text),
+        "run_id": event.run_id,
+        "reasons": reasons,
         "links": [
-            *((f"整改指引 {name}".strip(), url) for name, url in guides),
-            *((f"附件 {name}", url) for name, url in attachments),
+            *((say("整改指引 {name}", name=name) if name else "整改指引", url) for name, url in guides),
+            *((say("附件 {name}", name=name), url) for name, url in attachments),
         ],
-    }  # fmt: skip
+    }
 
 
 def remarks_of(detail: Any) -> tuple[list[str], list[tuple[str, str]]]:
@@ -413,6 +482,3 @@ def remarks_of(detail: Any) -> tuple[list[str], list[tuple[str, str]]]:
 
     walk(detail, "")
     return texts, links
-
-
-__all__ = ["AuthorizationLink", "MiniProgramView", "MyMiniProgramView", "UnclaimedMiniProgramView"]

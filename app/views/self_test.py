@@ -8,8 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from app.operations import refusals
-from app.views import cells
+from app.console import cells
+from app.i18n.sentence import restated
+from app.operations.inbound import refusals
 
 Line = tuple[str, Markup, str]
 PUBLIC = {
@@ -79,4 +80,4 @@ def _token(found: Mapping[str, Any] | None) -> Line | None:
     if found is None:
         return None
     words, colour, text = TOKEN[str(found["state"])]
-    return "获取凭据", cells.label(words, colour), str(found.get("text") or text)
+    return "获取凭据", cells.label(words, colour), restated(found.get("text") or text)

@@ -1,4 +1,4 @@
-"""The system itself: how it is (系统状态), and its scheduled jobs with their history (定时任务)."""
+"""The system itself: how it is (系统状态)."""
 
 from __future__ import annotations
 
@@ -17,131 +17,58 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import abort, current_app, flash, make_response, redirect, request, url_for
+from flask import current_app, url_for
 from flask_appbuilder import BaseView, expose, has_access
 from flask_appbuilder.security.decorators import permission_name
 from sqlalchemy.orm import Session
 
-from app import jobs
+from app.access.roles import SETTING
 from app.api.health import revisions
-from app.errors import Refused
+from app.console import cells
+from app.console.operate.actions import held_words
+from app.console.places import page_for
+from app.data.clock import SHANGHAI, utcnow
 from app.extensions import db
-from app.i18n import say
-from app.models.audit import record
-from app.models.base import utcnow
-from app.operations import refusals, vitals
+from app.i18n.sentence import said
+from app.jobs import schedule
+from app.models.records import CALL_WORDS
+from app.operations import vitals
 from app.operations.fleet import TICKET_ALARM, TICKET_WARN
-from app.security import current_actor
-from app.views import cells
-from app.views.forms import ConsoleForm
-from app.views.interface import SHANGHAI
-from app.views.operate import held_words
-from app.views.places import page_for
-from app.views.words import OUTCOME_WORDS
+from app.operations.inbound import refusals
 
 STARTED = utcnow()
-HISTORY = 20
 TABLES_SHOWN = 12
 FULL = 0.9  # of a disk
 PACKAGES = ("Flask", "Flask-AppBuilder", "SQLAlchemy", "Werkzeug", "APScheduler")
 # What is said of the settings: these as they are, of the secret ones only whether they are set.
 PLAIN = (
-    "PUBLIC_URL", "TRUSTED_HOSTS", "PROXY_HOPS", "EMBEDDED", "WORKER_THREADS", "WEB_THREADS", "LOG_LEVEL",
-    "DOUYIN_OPEN_URL", "DOUYIN_MICROAPP_URL", "DOUYIN_TOUTIAO_URL", "DOUYIN_TIMEOUT", "DOUYIN_RATE",
-    "DOUYIN_V1_TOKENS", "CALLBACK_WINDOW", "OWNERS_MAY_SUBMIT", "REQUIRE_2FA", "STEP_UP_ABOVE",
-    "AUDIT_STUCK_HOURS", "DEMO",
-)  # fmt: skip
+    "PUBLIC_URL",
+    "TRUSTED_HOSTS",
+    "PROXY_HOPS",
+    "EMBEDDED",
+    "WORKER_THREADS",
+    "WEB_THREADS",
+    "LOG_LEVEL",
+    "DOUYIN_OPEN_URL",
+    "DOUYIN_MICROAPP_URL",
+    "DOUYIN_TOUTIAO_URL",
+    "DOUYIN_TIMEOUT",
+    "DOUYIN_RATE",
+    "DOUYIN_V1_TOKENS",
+    "CALLBACK_WINDOW",
+    "OWNERS_MAY_SUBMIT",
+    "REQUIRE_2FA",
+    "STEP_UP_ABOVE",
+    "AUDIT_STUCK_HOURS",
+    "DEMO",
+)
 SECRET = ("SECRET_KEY", "DATA_KEYS", "INDEX_KEY", "METRICS_TOKEN", "REDIS_URL", "SMTP_URL")
-
-
-def duration(row: Any) -> str:
-    if row.started_at is None or row.finished_at is None:
-        return ""
-    return f"{(row.finished_at - row.started_at).total_seconds():.1f} 秒"
 
 
 def since(at: datetime) -> str:
     """How long ago, to the second while it is fresh."""
     seconds = max(0, int((utcnow() - at).total_seconds()))
     return f"{seconds} 秒前" if seconds < 120 else cells.ago(at)
-
-
-def every_words(seconds: int) -> str:
-    if seconds % 3600 == 0:
-        return f"每 {seconds // 3600} 小时"
-    return f"每 {seconds // 60} 分钟" if seconds % 60 == 0 else f"每 {seconds} 秒"
-
-
-class JobView(BaseView):
-    """Scheduled jobs: when they last ran, what came of it, and running one now (定时任务)."""
-
-    route_base = "/jobs"
-    default_view = "list"
-
-    @expose("/", methods=["GET"])
-    @has_access
-    def list(self) -> Any:
-        runs = jobs.history(db.session(), jobs.SCHEDULE, HISTORY)
-        rows = [_job_row(job_id, job, runs.get(job_id, [])) for job_id, job in jobs.SCHEDULE.items()]
-        failed = request.args.get("failed") == "1"
-        if failed:
-            rows = [row for row in rows if row["run"] and row["run"].outcome == "failed"]
-        may_run = self.appbuilder.sm.has_access("can_run", "JobView")
-        return self.render_template(
-            "console/jobs.html", title="定时任务", rows=rows, may_run=may_run, failed=failed, form=ConsoleForm()
-        )
-
-    @expose("/<job_id>/history", methods=["GET"])
-    @has_access
-    @permission_name("list")
-    def history(self, job_id: str) -> Any:
-        """The latest slots of one job: in a dialog of the list, or a page for who opens the address."""
-        if job_id not in jobs.SCHEDULE:
-            abort(404)
-        runs = jobs.history(db.session(), [job_id], HISTORY).get(job_id, [])
-        part, job = "HX-Request" in request.headers, jobs.SCHEDULE[job_id]
-        page = make_response(
-            self.render_template(
-                "console/job_slots.html" if part else "console/job_history.html",
-                job=job, title=job.title, rows=[_slot_row(run) for run in runs], part=part,
-            )
-        )  # fmt: skip
-        page.headers["Vary"] = "HX-Request"
-        return page
-
-    @expose("/<job_id>/run", methods=["POST"])
-    @has_access
-    def run(self, job_id: str) -> Any:
-        try:
-            jobs.find(job_id)
-        except Refused as refused:
-            flash(refused.message, "danger")
-            return redirect(url_for("JobView.list"))
-        app = current_app._get_current_object()  # type: ignore[attr-defined]
-        record(db.session(), "job_run", job=job_id)
-        db.session.commit()  # before the job, which writes in sessions of its own
-        done = jobs.run_now(app, job_id, current_actor().name)
-        title = jobs.SCHEDULE[job_id].title
-        failed = done is None or done.outcome == "failed"
-        tone = "danger" if failed else "warning" if done and done.outcome == "partly" else "success"
-        words = f"「{title}」{'执行失败' if failed else '已执行'}：{done.result if done else ''}"
-        flash(words, tone)
-        return redirect(url_for("JobView.list"))
-
-
-def _slot_row(run: Any) -> dict[str, Any]:
-    at = run.started_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
-    return {"run": run, "at": at, "state": cells.state(run.outcome, OUTCOME_WORDS), "took": duration(run)}
-
-
-def _job_row(job_id: str, job: jobs.Job, runs: list[Any]) -> dict[str, Any]:
-    run = runs[0] if runs else None
-    return {
-        "id": job_id, "title": job.title, "every": every_words(job.seconds), "next": jobs.next_slot(job, utcnow()),
-        "run": run, "runs": runs[::-1], "took": duration(run) if run else "",
-        "failures": sum(item.outcome == "failed" for item in runs),
-        "state": cells.state(run.outcome, OUTCOME_WORDS) if run else cells.DASH,
-    }  # fmt: skip
 
 
 # 系统状态: each vital is (title, good | warn | bad | mute, what it says, where it is looked into).
@@ -172,20 +99,20 @@ def sentence(*parts: str) -> str:
 
 
 def scheduler_vital(session: Session) -> Vital:
-    runs = jobs.last_runs(session)
+    runs = schedule.last_runs(session)
     link = url_for("JobView.list")
     if not runs:
         return "调度器", "warn", "还没有执行过定时任务", link
-    late = [job_id for job_id, job in jobs.SCHEDULE.items() if _is_late(job, runs.get(job_id))]
+    late = [job_id for job_id, job in schedule.SCHEDULE.items() if _is_late(job, runs.get(job_id))]
     failed = sum(run.outcome == "failed" for run in runs.values())
     newest = max(run.started_at for run in runs.values())
     words = sentence(
         f"最近一次 {since(newest)}", f"{len(late)} 项没有按时执行" if late else "", f"{failed} 项失败" if failed else ""
     )
-    return "调度器", "bad" if len(late) == len(jobs.SCHEDULE) else "warn" if late or failed else "good", words, link
+    return "调度器", "bad" if len(late) == len(schedule.SCHEDULE) else "warn" if late or failed else "good", words, link
 
 
-def _is_late(job: jobs.Job, run: Any) -> bool:
+def _is_late(job: schedule.Job, run: Any) -> bool:
     return run is None or utcnow() - run.started_at > timedelta(seconds=3 * job.seconds + 60)
 
 
@@ -201,9 +128,11 @@ def push_vital(session: Session) -> Vital:
     if found.last is None:
         return "事件推送", "mute", "还没有收到过推送", url_for("InboundEventView.list")
     words = sentence(
-        f"最近一次 {since(found.last)}", f"1 小时内 {found.hour} 条",
-        f"{found.failed} 条处理失败" if found.failed else "", refused_words(found.refused),
-    )  # fmt: skip
+        f"最近一次 {since(found.last)}",
+        f"1 小时内 {found.hour} 条",
+        f"{found.failed} 条处理失败" if found.failed else "",
+        refused_words(found.refused),
+    )
     tone = "bad" if found.failed else "warn" if found.waiting > 1000 else "good"
     link = url_for("InboundEventView.list", _flt_0_state="failed" if found.failed else None)
     return "事件推送", tone, words, link
@@ -214,7 +143,7 @@ def douyin_vital(session: Session) -> Vital:
     link = url_for("ApiCallView.list")
     if found.last is None:
         return "抖音接口", "mute", "还没有调用过抖音", link
-    parts = [f"最近一次 {since(found.last)}", OUTCOME_WORDS.get(found.last_outcome, found.last_outcome)]
+    parts = [f"最近一次 {since(found.last)}", CALL_WORDS.get(found.last_outcome, found.last_outcome)]
     if found.total:
         share = 100 * found.silent / found.total
         parts += [f"1 小时内 {found.total} 次", f"拒绝 {found.error} 次", f"无应答 {share:.1f}%"]
@@ -247,8 +176,14 @@ def disk_vital(_session: Session) -> Vital:
 
 
 VITALS: tuple[Callable[[Session], Vital], ...] = (
-    database_vital, worker_vital, scheduler_vital, ticket_vital, push_vital, douyin_vital, disk_vital,
-)  # fmt: skip
+    database_vital,
+    worker_vital,
+    scheduler_vital,
+    ticket_vital,
+    push_vital,
+    douyin_vital,
+    disk_vital,
+)
 
 
 def size_words(count: int | None) -> str:
@@ -275,7 +210,7 @@ def own_version() -> str:
 
 def versions(session: Session) -> list[tuple[str, str, str]]:
     head, current = revisions()
-    migration = say(f"{current}（与代码一致）" if head == current else f"{current}，代码需要 {head}：请运行 setup")
+    migration = said(f"{current}（与代码一致）" if head == current else f"{current}，代码需要 {head}：请运行 setup")
     found = [("抖舟", own_version()), ("Python", platform.python_version())]
     found += [(name, package_version(name)) for name in PACKAGES]
     found += [("数据库", vitals.server_version(session)), ("数据库迁移", migration)]
@@ -302,10 +237,12 @@ def process_facts() -> list[tuple[str, str, str]]:
     """This web process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     found = [
-        ("进程", vitals.process_name()), ("启动时间", cells.local_time(STARTED)),
-        ("线程", str(threading.active_count())), ("内存峰值", size_words(peak)),
+        ("进程", vitals.process_name()),
+        ("启动时间", cells.local_time(STARTED)),
+        ("线程", str(threading.active_count())),
+        ("内存峰值", size_words(peak)),
         ("系统负载", "、".join(f"{load:.2f}" for load in os.getloadavg())),
-    ]  # fmt: skip
+    ]
     return [("", name, value) for name, value in found]
 
 
@@ -314,9 +251,11 @@ def call_chart(session: Session) -> dict[str, Any]:
     starts, found = vitals.calls_by_hour(session)
     tones = {"ok": ("成功", "good"), "error": ("抖音拒绝", "warn"), "silent": ("无应答", "bad")}
     return {
-        "type": "bars", "legend": True, "labels": [start.astimezone(SHANGHAI).strftime("%H:00") for start in starts],
+        "type": "bars",
+        "legend": True,
+        "labels": [start.astimezone(SHANGHAI).strftime("%H:00") for start in starts],
         "series": [{"name": title, "tone": tone, "values": found[name]} for name, (title, tone) in tones.items()],
-    }  # fmt: skip
+    }
 
 
 def token_rows(found: vitals.Tokens) -> list[tuple[str, int, str, str]]:
@@ -330,8 +269,11 @@ def token_rows(found: vitals.Tokens) -> list[tuple[str, int, str, str]]:
 class SystemView(BaseView):
     """How the system is: for those who run it. Names and states only, never a secret."""
 
+    roles = SETTING
+    icon = "heart-rate-monitor"
     route_base = "/system"
     default_view = "index"
+    palette_key = "s"
 
     @expose("/", methods=["GET"])
     @has_access
@@ -339,13 +281,21 @@ class SystemView(BaseView):
         session = db.session()
         tables, size = vitals.table_rows(session), vitals.database_size(session)
         return self.render_template(
-            "console/system.html", title="系统状态", vitals=self._vitals(), versions=versions(session),
+            "console/system.html",
+            title="系统状态",
+            vitals=self._vitals(),
+            versions=versions(session),
             held=held_words(),
-            settings=settings(), process=process_facts(), workers=self._workers(),
-            chart=call_chart(session), tokens=token_rows(vitals.tokens(session)),
+            settings=settings(),
+            process=process_facts(),
+            workers=self._workers(),
+            chart=call_chart(session),
+            tokens=token_rows(vitals.tokens(session)),
             tickets=[_ticket(app) for app in vitals.tickets(session)],
-            tables=tables[:TABLES_SHOWN], more_tables=tables[TABLES_SHOWN:], size=size_words(size),
-        )  # fmt: skip
+            tables=tables[:TABLES_SHOWN],
+            more_tables=tables[TABLES_SHOWN:],
+            size=size_words(size),
+        )
 
     @expose("/live", methods=["GET"])
     @has_access
@@ -362,10 +312,14 @@ class SystemView(BaseView):
     def _workers(self) -> list[dict[str, Any]]:
         now: datetime = utcnow()
         return [
-            {"row": row, "alive": now - row.seen_at < vitals.SILENT, "since": cells.clock(row.started_at),
-             "seen": since(row.seen_at)}
+            {
+                "row": row,
+                "alive": now - row.seen_at < vitals.SILENT,
+                "since": cells.clock(row.started_at),
+                "seen": since(row.seen_at),
+            }
             for row in vitals.workers(db.session())
-        ]  # fmt: skip
+        ]
 
 
 def _ticket(app: Any) -> dict[str, Any]:
@@ -373,6 +327,8 @@ def _ticket(app: Any) -> dict[str, Any]:
     tone = "bad" if age is None or age >= TICKET_ALARM else "warn" if age >= TICKET_WARN else "good"
     words = since(app.ticket_at) if app.ticket_at else "从未收到"
     return {
-        "name": str(app), "url": page_for("third_party_app", app.id), "label": cells.label(words, tone),
+        "name": str(app),
+        "url": page_for("third_party_app", app.id),
+        "label": cells.label(words, tone),
         "fault": app.fault,
-    }  # fmt: skip
+    }

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from flask import g, url_for
+from flask import url_for
 
-from app.extensions import db
-from app.i18n import say
+from app.access.roles import WATCHED
+from app.console import cells
+from app.console.base import PlatformView
+from app.console.frame.palette import few_rows, matching, row_hit
+from app.console.operate.actions import OperationActions
+from app.console.query.interface import ScopedInterface
+from app.extensions import db, once_a_request
+from app.i18n.sentence import said
 from app.models import Template, TemplateApp
 from app.operations import template as operations
-from app.views import cells
-from app.views.base import PlatformView
-from app.views.interface import ScopedInterface
-from app.views.operate import OperationActions
 
 
 class TemplateAppView(OperationActions, PlatformView):
     """Template mini-programs, each with at most one draft."""
 
+    roles = WATCHED
+    nouns = {"template_app": "模板小程序"}
+    icon = "package"
     datamodel = ScopedInterface(TemplateApp, eager=("third_party_app",))
     noun = list_title = "模板小程序"
+    many = "多个模板小程序"
     intro = "开发者在模板小程序里上传的草稿，可以添加为模板。"
     list_columns = ["name", "appid", "draft_version", "draft_description", "draft_by", "draft_at", "third_party_app"]
     search_columns = ["third_party_app", "gone", "draft_version", "draft_at"]
@@ -28,7 +35,6 @@ class TemplateAppView(OperationActions, PlatformView):
     quick_columns = ["name", "appid", "draft_version"]
     order_columns = ["name", "draft_at"]
     base_order = ("draft_at", "desc")
-    operations = ["add_template"]
     copied = "appid"
     show_sections = [
         ("模板小程序", ["name", "appid", "third_party_app", "gone"]),
@@ -36,12 +42,31 @@ class TemplateAppView(OperationActions, PlatformView):
     ]
     label_columns = {"name": "模板小程序"}
 
+    def palette_rows(self, text: str) -> Iterator[dict[str, Any]]:
+        """By name and appid."""
+        for row in few_rows(self, ("name", "appid"), text):
+            yield row_hit(self, row, row.name or row.appid, (row.appid,))
+
+
+def running_cell(row: Any) -> Any:
+    count = running().get(row.template_id, 0)
+    return cells.link(url_for("MiniProgramView.list", _flt_1_live_template_id=row.template_id), said(f"{count} 个"))
+
+
+def running() -> dict[str, int]:
+    """How many mini-programs run each template, asked once a request."""
+    return once_a_request("templates_running", lambda: operations.in_use(db.session()))
+
 
 class TemplateView(OperationActions, PlatformView):
     """Templates, newest first, and how many mini-programs run each."""
 
+    roles = WATCHED
+    icon = "template"
     datamodel = ScopedInterface(Template, eager=("third_party_app",))
+    palette_key = "t"
     noun = list_title = "模板"
+    many = "多个模板"
     list_columns = ["version", "template_id", "description", "added_at", "running", "third_party_app", "gone"]
     label_columns = {"running": "线上使用"}
     number_columns = frozenset({"running"})
@@ -53,22 +78,15 @@ class TemplateView(OperationActions, PlatformView):
     order_columns = ["version", "added_at"]
     base_order = ("added_at", "desc")
     copied = "template_id"
-    operations = ["delete_template"]
     show_sections = [
         ("模板", ["version", "template_id", "description", "added_at", "running", "third_party_app", "gone"]),
     ]
+    cells = {
+        "gone": lambda row: cells.label("已删除", "mute") if row.gone else cells.DASH,
+        "running": running_cell,
+    }
 
-    cells = {"gone": lambda row: cells.label("已删除", "mute") if row.gone else cells.DASH}
-
-    def cell(self, row: Any, name: str) -> Any:
-        if name != "running":
-            return super().cell(row, name)
-        count = running().get(row.template_id, 0)
-        return cells.link(url_for("MiniProgramView.list", _flt_1_live_template_id=row.template_id), say(f"{count} 个"))
-
-
-def running() -> dict[str, int]:
-    """How many mini-programs run each template, asked once a request."""
-    if "templates_running" not in g:
-        g.templates_running = operations.in_use(db.session())
-    return g.templates_running  # type: ignore[no-any-return]
+    def palette_rows(self, text: str) -> Iterator[dict[str, Any]]:
+        """By version and number."""
+        for row in matching(Template, [Template.version, Template.template_id], text) if text.isascii() else ():
+            yield row_hit(self, row, row.version or row.template_id, (row.template_id, row.description))

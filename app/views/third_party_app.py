@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -11,22 +12,27 @@ from flask_appbuilder.security.decorators import permission_name
 from markupsafe import Markup
 from sqlalchemy import inspect
 
+from app.access.roles import ADMIN, AUDITOR, OPERATOR, READS, WRITES
+from app.console import cells
+from app.console.base import CRUD, PlatformView
+from app.console.form.prove import prove_first
+from app.console.frame.palette import few_rows, row_hit
+from app.console.operate.actions import OperationActions
+from app.console.query.filters import condition
+from app.console.query.interface import ScopedInterface
+from app.console.row.tabs import Related
+from app.data.clock import utcnow
+from app.data.secrets import SealBroken
 from app.errors import Refused
-from app.extensions import db
-from app.i18n import say
+from app.extensions import db, the_app
+from app.i18n.sentence import said
+from app.link import holds
 from app.models import ThirdPartyApp
 from app.models.audit import record
-from app.models.base import utcnow
-from app.operations import fleet, holds, selftest, thirdparty
-from app.operations.connection import application
+from app.operations import fleet, third_party_app
 from app.operations.fleet import TICKET_ALARM, TICKET_WARN
-from app.secrets import SealBroken
-from app.views import cells, self_test
-from app.views.base import CRUD, PlatformView
-from app.views.interface import ScopedInterface, condition
-from app.views.operate import OperationActions
-from app.views.own import prove_first
-from app.views.tabs import Related
+from app.operations.inbound.self_test import run
+from app.views import self_test
 
 
 def ticket_cell(row: ThirdPartyApp) -> Markup:
@@ -64,7 +70,7 @@ def secrets_cell(row: ThirdPartyApp) -> Markup:
     for name, words in (("secret", "应用密钥"), ("token", "令牌"), ("aes_key", "加解密密钥")):
         if not getattr(row, f"{name}_sealed"):
             found.append(cells.label(f"{words}未设置", "bad"))
-        elif thirdparty.usable(name, opened(row, name)):
+        elif third_party_app.usable(name, opened(row, name)):
             found.append(cells.label(f"{words}已设置", "good"))
         else:
             found.append(cells.label(f"{words}格式不对", "bad"))
@@ -86,21 +92,29 @@ FLAGS = {"ailing": ("票据迟到或有故障", condition("票据迟到或有故
 class ThirdPartyAppView(OperationActions, PlatformView):
     """Our third-party apps. Whoever has their secrets can speak to Douyin as us: who changes one proves to be there."""
 
+    roles = {ADMIN: WRITES, OPERATOR: READS, AUDITOR: READS}
+    icon = "plug-connected"
     datamodel = ScopedInterface(ThirdPartyApp)
     include_route_methods = CRUD | {"self_test"}
     noun = list_title = "第三方应用"
+    many = "多个第三方应用"
     list_columns = ["name", "appid", "active", "ticket", "fault", "secrets", "changed_at"]
     label_columns = {
-        "name": "应用名称", "appid": "应用编号（AppID）", "ticket": "推送票据", "secrets": "密钥",
-        "token": "消息校验 Token", "aes_key": "消息加解密 Key",
-    }  # fmt: skip
+        "name": "应用名称",
+        "appid": "应用编号（AppID）",
+        "ticket": "推送票据",
+        "secrets": "密钥",
+        "secret": "应用密钥（AppSecret）",
+        "token": "消息校验 Token",
+        "aes_key": "消息加解密 Key",
+    }
     description_columns = {
         "appid": "抖音开放平台 → 第三方小程序应用 → 应用信息",
         "secret": "加密保存，保存后不再显示",
         "token": "与开放平台「消息校验 Token」一致",
         "aes_key": "43 个字符，与开放平台「消息加解密 Key」一致",
     }
-    value_checks = {name: partial(thirdparty.checked, name) for name in thirdparty.NAMES}
+    value_checks = {name: partial(third_party_app.checked, name) for name in third_party_app.NAMES}
     search_columns = ["active"]
     quick_columns = ["name", "appid"]
     flags = FLAGS
@@ -108,7 +122,6 @@ class ThirdPartyAppView(OperationActions, PlatformView):
     add_columns = ["name", "appid", "secret", "token", "aes_key", "active"]
     edit_columns = ["name", "appid", "secret", "token", "aes_key", "active"]
     required_secrets = ("secret", "token", "aes_key")
-    operations = ["sync_templates"]
     batched = False
     cells = {"active": cells.in_use, "ticket": ticket_cell, "fault": fault_cell, "secrets": secrets_cell}
     show_template = "console/third_party_app.html"
@@ -126,8 +139,13 @@ class ThirdPartyAppView(OperationActions, PlatformView):
         ("其他", ["created_at", "changed_at"]),
     ]
 
+    def palette_rows(self, text: str) -> Iterator[dict[str, Any]]:
+        """By name and AppID."""
+        for row in few_rows(self, ("name", "appid"), text):
+            yield row_hit(self, row, row.name or row.appid, (row.appid,))
+
     def states(self, row: Any) -> list[Any]:
-        return [Markup("<span>{} {}</span>").format(say("推送票据"), ticket_cell(row)), fault_cell(row)]
+        return [Markup("<span>{} {}</span>").format(said("推送票据"), ticket_cell(row)), fault_cell(row)]
 
     def show_context(self, row: Any) -> dict[str, Any]:
         return {
@@ -142,24 +160,24 @@ class ThirdPartyAppView(OperationActions, PlatformView):
 
     def prefill_form(self, form: Any, pk: Any) -> None:
         """An AppID that something names is shown and not changed."""
-        if words := thirdparty.held_by(db.session(), db.session.get_one(ThirdPartyApp, int(pk))):
+        if words := third_party_app.held_by(db.session(), db.session.get_one(ThirdPartyApp, int(pk))):
             form.appid.render_kw = {"readonly": True}
             form.appid.description = f"已有{words}属于它，AppID 不能再改"
 
     def pre_update(self, item: ThirdPartyApp) -> None:
         if inspect(item).attrs.appid.history.deleted:
-            thirdparty.rename(db.session(), item)
+            third_party_app.rename(db.session(), item)
         if item.held == holds.APP:
             item.probe_at = utcnow()  # what was refused may be mended by this: it is tried at once
 
     def pre_delete(self, item: ThirdPartyApp) -> None:
-        thirdparty.release(db.session(), item)
+        third_party_app.release(db.session(), item)
 
     def touched(self, row: ThirdPartyApp) -> list[tuple[str, int]]:
-        return thirdparty.holders(db.session(), row)
+        return third_party_app.holders(db.session(), row)
 
     def gone_along(self, row: ThirdPartyApp) -> list[tuple[str, int]]:
-        count = thirdparty.gone_along(db.session(), row)
+        count = third_party_app.gone_along(db.session(), row)
         return [("已获取的凭据", count)] if count else []
 
     @expose("/add", methods=["GET", "POST"])
@@ -192,7 +210,7 @@ class ThirdPartyAppView(OperationActions, PlatformView):
         record(db.session(), "self_test", subject=row)
         db.session.commit()  # the push is a request of its own: nothing of this one may hold the database meanwhile
         try:
-            flash(*self_test.verdict(selftest.run(application(), key, path)))
+            flash(*self_test.verdict(run(the_app(), key, path)))
         except Refused as refused:
             flash(refused.message, "danger")
         return redirect(url_for("ThirdPartyAppView.show", pk=key))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from flask import url_for
 from markupsafe import Markup
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
+from app.access.roles import OWNER, READS, STAFF, WATCHED
 from app.addresses import is_address
+from app.console import cells
+from app.console.base import ConsoleView, MerchantFace, PlatformView
+from app.console.frame.palette import hit, matching
+from app.console.operate.actions import OperationActions
+from app.console.places import page_for
+from app.console.query.interface import ScopedInterface
+from app.console.words import word
 from app.extensions import db
+from app.i18n.sentence import said, say
 from app.models import Version, VersionEvent
-from app.views import cells
-from app.views.base import MerchantFace, PlatformView
-from app.views.interface import ScopedInterface
 from app.views.mini_program import event_view, remarks_of
-from app.views.operate import OperationActions
-from app.views.places import page_for
-from app.views.words import EVENT_WORDS
 
 
 def screenshots_cell(row: Version) -> Any:
@@ -24,7 +30,7 @@ def screenshots_cell(row: Version) -> Any:
 
 
 def attachments_cell(row: Version) -> Any:
-    return links([(f"附件 {name}", url) for name, url in remarks_of(row.attachments or {})[1]])
+    return links([(say("附件 {name}", name=name), url) for name, url in remarks_of(row.attachments or {})[1]])
 
 
 def links(items: list[tuple[str, str]]) -> Any:
@@ -46,15 +52,15 @@ def details_cell(row: Version) -> Any:
 
 
 NOT_LISTED = (
-    "ext_json", "audit_ctime", "audit_note", "hosts", "reason_detail", "screenshots", "attachments", "changed_at",
-)  # fmt: skip
-CELLS = {
-    "screenshots": screenshots_cell,
-    "attachments": attachments_cell,
-    "reason_detail": details_cell,
-    "ext_json": lambda row: Markup("<pre class='code'>{}</pre>").format(row.ext_json) if row.ext_json else cells.DASH,
-}
-LABELS = {"screenshots": "截图", "attachments": "审核附件", "reason_detail": "驳回详情"}
+    "ext_json",
+    "audit_ctime",
+    "audit_note",
+    "hosts",
+    "reason_detail",
+    "screenshots",
+    "attachments",
+    "changed_at",
+)
 
 
 def merchant_of(row: Version) -> Any:
@@ -62,31 +68,25 @@ def merchant_of(row: Version) -> Any:
     return cells.link(page_for("merchant", merchant.id), merchant) if merchant else cells.DASH
 
 
-class VersionView(OperationActions, PlatformView):
-    """All versions of all mini-programs; the buttons act on the version's mini-program."""
+class _VersionPages(ConsoleView):
+    """Versions as both faces have them."""
 
-    datamodel = ScopedInterface(Version, eager=("mini_program", "mini_program.merchant"), leave=NOT_LISTED)
+    icon = "versions"
+    palette_key = "v"
     noun = list_title = "版本"
-    list_columns = [
-        "number", "mini_program", "merchant", "state", "reason", "submitted_at", "released_at", "uploaded_at",
-    ]  # fmt: skip
-    label_columns = dict(LABELS)
-    search_columns = ["state", "mini_program", "number", "template_id", "reason", "submitted_at", "uploaded_at"]
+    many = "多个版本"
+    label_columns = {"screenshots": "截图", "attachments": "审核附件", "reason_detail": "驳回详情"}
     chip_column = "state"
-    empty_hint = "在小程序列表选择模板并上传代码后，这里会有每个版本的进展。"
-    quick_columns = ["number", "description", "reason"]
-    order_columns = ["number", "mini_program", "state", "uploaded_at", "submitted_at", "released_at"]
     base_order = ("uploaded_at", "desc")
-    export_columns = [
-        "number", "mini_program", "appid", "merchant", "state", "description", "template_id", "reason", "uploaded_at",
-        "submitted_at", "decided_at", "released_at",
-    ]  # fmt: skip
-    export_cells = {"appid": lambda row: row.mini_program.appid, "merchant": lambda row: row.mini_program.merchant}
-    operations = ["submit_audit", "withdraw_audit", "release", "rollback", "upload_code"]
-    batched = False
-    cells = {**CELLS, "merchant": merchant_of}
-    show_template = "console/version.html"
-    copied = "template_id"
+    cells = {
+        "screenshots": screenshots_cell,
+        "attachments": attachments_cell,
+        "reason_detail": details_cell,
+        "ext_json": lambda row: (
+            Markup("<pre class='code'>{}</pre>").format(row.ext_json) if row.ext_json else cells.DASH
+        ),
+        "merchant": merchant_of,
+    }
     show_sections = [
         ("版本", ["mini_program", "number", "state", "taken_down", "description", "template_id"]),
         ("审核", ["hosts", "audit_note", "reason", "reason_detail", "attachments", "screenshots"]),
@@ -94,39 +94,83 @@ class VersionView(OperationActions, PlatformView):
         ("ext.json", ["ext_json"]),
     ]
 
-    def target(self, row: Any) -> Any:
-        return row.mini_program
+
+class VersionView(OperationActions, _VersionPages, PlatformView):
+    """All versions of all mini-programs; the buttons act on the version's mini-program."""
+
+    roles = WATCHED
+    datamodel = ScopedInterface(Version, eager=("mini_program", "mini_program.merchant"), leave=NOT_LISTED)
+    list_columns = [
+        "number",
+        "mini_program",
+        "merchant",
+        "state",
+        "reason",
+        "submitted_at",
+        "released_at",
+        "uploaded_at",
+    ]
+    search_columns = ["state", "mini_program", "number", "template_id", "reason", "submitted_at", "uploaded_at"]
+    empty_hint = "在小程序列表选择模板并上传代码后，这里会有每个版本的进展。"
+    quick_columns = ["number", "description", "reason"]
+    order_columns = ["state", "uploaded_at", "submitted_at", "released_at"]
+    export_columns = [
+        "number",
+        "mini_program",
+        "appid",
+        "merchant",
+        "state",
+        "description",
+        "template_id",
+        "reason",
+        "uploaded_at",
+        "submitted_at",
+        "decided_at",
+        "released_at",
+    ]
+    export_cells = {"appid": lambda row: row.mini_program.appid, "merchant": lambda row: row.mini_program.merchant}
+    operations = ["submit_audit", "withdraw_audit", "release", "rollback", "upload_code"]
+    batched = False
+    show_template = "console/version.html"
+    copied = "template_id"
 
     def show_context(self, row: Any) -> dict[str, Any]:
         found = select(VersionEvent).where(VersionEvent.version_id == row.id).order_by(VersionEvent.id.desc()).limit(40)
         return {"events": [event_view(event) for event in db.session.scalars(found)]}
 
 
-class MyVersionView(MerchantFace):
+class MyVersionView(_VersionPages, MerchantFace):
     """A merchant's own versions, read only."""
 
+    roles = {OWNER: READS, STAFF: READS}
     datamodel = ScopedInterface(Version, eager=("mini_program",), leave=NOT_LISTED)
-    noun = list_title = "版本"
+    open_columns = frozenset(
+        {
+            *("mini_program", "number", "state", "description"),
+            *("reason", "reason_detail", "attachments", "screenshots"),
+            *("uploaded_at", "submitted_at", "decided_at", "released_at"),
+        }
+    )
     list_columns = ["number", "mini_program", "state", "description", "reason", "submitted_at", "released_at"]
-    label_columns = dict(LABELS)
     search_columns = ["mini_program", "state", "submitted_at"]
-    chip_column = "state"
     empty_hint = "服务商上传代码后，您可以在这里看到每个版本的审核进展。"
     quick_columns = ["number", "description"]
     order_columns = ["number", "submitted_at", "released_at"]
-    base_order = ("uploaded_at", "desc")
-    cells = CELLS
     exported = True
-    show_sections = [
-        ("版本", ["mini_program", "number", "state", "description"]),
-        ("审核", ["reason", "reason_detail", "attachments", "screenshots"]),
-        ("时间", ["uploaded_at", "submitted_at", "decided_at", "released_at"]),
-    ]
+
+    def palette_rows(self, text: str) -> Iterator[dict[str, Any]]:
+        """By number; the platform finds versions under their mini-program."""
+        loaded = joinedload(Version.mini_program)
+        for row in matching(Version, [Version.number], text, loaded) if text.isascii() else ():
+            hint = f"{row.mini_program} · {said(word(row.state))}"
+            yield hit("版本", row.number, hint, url_for("MyVersionView.show", pk=row.id), "versions")
 
 
 class VersionEventView(PlatformView):
     """Every line of every mini-program's timeline: what the workbench's days are counted from (版本动态)."""
 
+    roles = WATCHED
+    icon = "git-commit"
     datamodel = ScopedInterface(VersionEvent, eager=("mini_program",))
     include_route_methods = frozenset({"list"})
     noun = list_title = "版本动态"
@@ -137,7 +181,6 @@ class VersionEventView(PlatformView):
     quick_columns = ["number", "actor_name", "log_id"]
     order_columns = ["at"]
     base_order = ("id", "desc")
-    choices = {"kind": EVENT_WORDS}
     cells = {
         "text": lambda row: Markup('<span class="clip" title="{0}">{0}</span>').format(row.text) if row.text else "",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from app import textindex
+from app.data import text_index
 
 revision = "0003"
 down_revision = "0002"
@@ -22,10 +22,10 @@ INDEXES = (
 
 def upgrade() -> None:
     for table, columns in INDEXES:
-        textindex.build(op.get_bind(), table, columns)
+        text_index.build(op.get_bind(), table, columns)
 
 
 def downgrade() -> None:
     for table, _columns in INDEXES:
-        textindex.drop(op.get_bind(), table)
-    textindex.forget(op.get_bind())
+        text_index.drop(op.get_bind(), table)
+    text_index.forget(op.get_bind())

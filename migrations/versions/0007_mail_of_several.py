@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from app import textindex
+from app.data import text_index
 
 revision = '0007'
 down_revision = '0006'
@@ -25,7 +25,7 @@ def upgrade() -> None:
         # The table is made anew: its triggers go with the old one.
         with op.batch_alter_table('ab_user', naming_convention=NAMING, recreate='always') as batch:
             batch.drop_constraint('uq_ab_user_email', type_='unique')
-        textindex.build(bind, 'ab_user', SEARCHED)
+        text_index.build(bind, 'ab_user', SEARCHED)
     else:
         rules = sa.inspect(bind).get_unique_constraints('ab_user')
         [name] = [rule['name'] for rule in rules if rule['column_names'] == ['email']]
@@ -44,6 +44,6 @@ def downgrade() -> None:
     if bind.dialect.name == 'sqlite':
         with op.batch_alter_table('ab_user', recreate='always') as batch:
             batch.create_unique_constraint('uq_ab_user_email', ['email'])
-        textindex.build(bind, 'ab_user', SEARCHED)
+        text_index.build(bind, 'ab_user', SEARCHED)
     else:
         op.create_unique_constraint('ab_user_email_key' if bind.dialect.name == 'postgresql' else 'email', 'ab_user', ['email'])

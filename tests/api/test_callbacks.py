@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app import operations as core
-from app.database import writing
+from app.data.clock import utcnow
+from app.data.engine import writing
+from app.link import exchange
 from app.models import (
     AuthorizationReturn,
     AuthorizationState,
@@ -26,24 +26,25 @@ from app.models import (
     RefusedPush,
     ThirdPartyApp,
 )
-from app.models.base import utcnow
-from app.operations import inbound, onboarding, refusals
+from app.models import audit as core
+from app.operations.inbound import process, receive, refusals
+from app.operations.onboarding import links
 from tests.conftest import COMPONENT, Launch, SandboxServer, fresh_ticket, refresh
 from tests.pushes import sealed, ticket
+from tests.waiting import wait_for
 
 BASE = f"/douyin/callback/{COMPONENT['appid']}"
 
 
-def settle(app: Flask, session: Session, wanted: Callable[[], Any], seconds: float = 8.0) -> Any:
+def settle(app: Flask, session: Session, wanted: Callable[[], Any]) -> Any:
     """Process pushes as they come until `wanted()` is true."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        inbound.process_due(app)
+
+    def found() -> Any:
+        process.process_due(app)
         refresh(session)
-        if found := wanted():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
+        return wanted()
+
+    return wait_for(found)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_every_refusal_looks_the_same(app: Flask, third_party_app: ThirdPartyApp
         sealed(ticket("t"), appid="tt-other"),
         sealed(ticket("t"), age=4000),
         b"",
-        b"x" * (inbound.LIMIT + 1),
+        b"x" * (receive.LIMIT + 1),
     ]
     answers = [client.post(f"{BASE}/message", data=body) for body in bodies]
     answers.append(client.post("/douyin/callback/tt-nobody/message", data=sealed(ticket("t"))))
@@ -92,7 +93,7 @@ def test_every_refusal_looks_the_same(app: Flask, third_party_app: ThirdPartyApp
 
 
 def test_a_refused_push_leaves_a_reason_for_us(app: Flask, session: Session, third_party_app: ThirdPartyApp) -> None:
-    app.test_client().post(f"{BASE}/message", data=b"x" * (inbound.LIMIT + 1))
+    app.test_client().post(f"{BASE}/message", data=b"x" * (receive.LIMIT + 1))
     refusals.flush(app)
     assert session.scalars(select(RefusedPush.reason)).one() == "size"
 
@@ -103,7 +104,7 @@ def test_what_cannot_be_stored_is_not_acknowledged(
     def broken(*_: object) -> None:
         raise OperationalError("INSERT", {}, Exception("gone"))
 
-    monkeypatch.setattr(inbound, "_insert", broken)
+    monkeypatch.setattr(receive, "_insert", broken)
     answer = app.test_client().post(f"{BASE}/message", data=sealed(ticket("t")))
     assert (answer.status_code, answer.data) == (503, b"")
 
@@ -120,7 +121,7 @@ def test_the_sandbox_connects_and_an_app_is_authorized_over_http(
     merchant = Merchant(name="爱丽丝花店", industry=Industry(name="鲜花"))
     session.add(merchant)
     session.commit()
-    link = onboarding.make_link(session, merchant, connected, actor=core.SYSTEM)
+    link = links.make_link(session, merchant, connected, actor=core.SYSTEM)
     back = sandbox.post("consent", link=link.url, appid=appid, permissions=[1, 2], delay=0)["redirect_url"]
     page = requests.get(back, timeout=10)
     assert page.status_code == 200
@@ -147,7 +148,7 @@ def test_a_recovery_and_its_push_do_not_cross(
     """The push with the retrieved code arrives while the recovery is still exchanging it."""
     fresh_ticket(session, connected, sandbox)
     appid = sandbox.post("apps", count=1, authorized_to=COMPONENT["appid"])["apps"][0]["appid"]
-    onboarding.retrieve(app, connected.id, appid)
+    exchange.retrieve(app, connected.id, appid)
     settle(app, session, lambda: update_done(session))
     assert sandbox.effects(appid)["exchange"] == 1
 
@@ -162,7 +163,7 @@ def test_forged_pushes_of_the_sandbox_are_refused(
 ) -> None:
     for forge in ("signature", "tail", "stale", "garbage"):
         sandbox.post("push", appid="tt1", event={"Event": "UNAUTHORIZED"}, forge=forge)
-    settle(app, session, lambda: refusals.flush(app) or refusals.refused_count(session) == 4)
+    settle(app, session, lambda: refusals.flush(app) or sum(refusals.counts(session).values()) == 4)
     assert session.scalars(select(InboundEvent).where(InboundEvent.event != "PUSH")).all() == []
 
 
@@ -204,7 +205,7 @@ def consent(session: Session, launch: Launch, sandbox: SandboxServer) -> tuple[s
     """A new app's consent to a new link, told by no push: the path the browser is sent to, and its code."""
     session.rollback()
     with writing():
-        link = onboarding.make_link(session, launch.merchant, launch.third_party_app, actor=core.SYSTEM)
+        link = links.make_link(session, launch.merchant, launch.third_party_app, actor=core.SYSTEM)
     appid = sandbox.post("apps", count=1)["apps"][0]["appid"]
     back = sandbox.post("consent", link=link.url, appid=appid, delay=60)["redirect_url"]
     path = back.split("127.0.0.1:8080", 1)[1]
@@ -218,7 +219,7 @@ def test_a_look_ahead_does_not_use_the_link_up(app: Flask, session: Session, lau
 def test_a_code_joined_with_an_ampersand_is_found(
     app: Flask, session: Session, launch: Launch, sandbox: SandboxServer
 ) -> None:
-    link = onboarding.make_link(session, launch.merchant, launch.third_party_app, actor=core.SYSTEM)
+    link = links.make_link(session, launch.merchant, launch.third_party_app, actor=core.SYSTEM)
     appid = sandbox.post("apps", count=1)["apps"][0]["appid"]
     back = sandbox.post("consent", link=link.url, appid=appid)["redirect_url"]
     path = back.split("127.0.0.1:8080", 1)[1].replace("?", "&", 1)

@@ -7,30 +7,27 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from app import setup as setting_up
-from app.database import reading
-from app.jobs import tasks
+from app.cli import setup as setting_up
+from app.data.engine import reading
+from app.data.tenancy import PLATFORM, app_scope
 from app.models import Merchant
 from app.operations import perform as runs
-from app.operations.transfer import queue
-from app.tenancy import PLATFORM, app_scope
+from app.tasks import pool, queue
 from scripts.browser import NoBrowserError, started
 from tests.browser import steps
-from tests.conftest import COMPONENT, PASSWORD, ROOT, SandboxServer, free_port, test_environment
+from tests.conftest import COMPONENT, PASSWORD, ROOT, SandboxServer, test_environment
+from tests.waiting import answers, free_port, wait_for
 from tests.world import ALICE, build
 
-READY_SECONDS = 60
 PATIENCE = 30_000  # milliseconds: a busy machine is slow, and a page that is right costs none of it
 expect.set_options(timeout=PATIENCE)
 
@@ -73,8 +70,13 @@ class System:
     def flask(self, *arguments: str, given: str = "") -> str:
         done = subprocess.run(
             [sys.executable, "-m", "flask", "--app", "run", *arguments],
-            cwd=ROOT, env=self.environment, input=given, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=self.environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
@@ -83,28 +85,28 @@ class System:
         self.sandbox.post("settings", rollback_seconds=0)
         self.flask("setup")
         secrets = {name: COMPONENT[name] for name in ("secret", "token", "aes_key")}
-        self.flask("thirdparty", "add", "--appid", COMPONENT["appid"], "--name", "测试应用", "--secret-stdin",
-                   given=json.dumps(secrets))  # fmt: skip
+        self.flask(
+            "thirdparty",
+            "add",
+            "--appid",
+            COMPONENT["appid"],
+            "--name",
+            "测试应用",
+            "--secret-stdin",
+            given=json.dumps(secrets),
+        )
         self.flask("user", "add", "boss", "--role", "platform_admin", "--password-stdin", given=PASSWORD)
         with (self.folder / "console.log").open("wb") as log:
             self.console = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "run:app"],
-                cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        self._wait(lambda: requests.get(f"{self.url}/healthz", timeout=2).status_code == 200)
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_for(lambda: answers(f"{self.url}/healthz"), process=self.console, said=self.log)
         self.sandbox.post("ticket", appid=COMPONENT["appid"])
-
-    def _wait(self, ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            assert self.console is not None and self.console.poll() is None, self.log()
-            try:
-                if ready():
-                    return
-            except requests.RequestException:
-                pass
-            time.sleep(0.1)
-        raise AssertionError(f"控制台没有就绪：{self.log()}")
 
     def log(self) -> str:
         return (self.folder / "console.log").read_text(errors="replace")[-3000:]
@@ -256,7 +258,7 @@ def work_off(app: Flask, *, most: int = 100) -> int:
     with app_scope(app, PLATFORM) as session, reading():
         waiting, operations = queue.due(session, most), runs.due(session, most)
     for task_id in waiting:
-        tasks.perform(app, task_id)
+        pool.perform(app, task_id)
     for run in operations:
         runs.perform(app, run.id)
     return len(waiting) + len(operations)

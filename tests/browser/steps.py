@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import Page, expect
 
+from tests import waiting
 from tests.conftest import PASSWORD
 
 if TYPE_CHECKING:
@@ -136,11 +136,14 @@ def confirm(page: Page, title: str) -> None:
 
 def wait_for(page: Page, text: str, *, inside: str = "main", seconds: float = 60) -> None:
     """Look again until the page says it."""
-    deadline = time.monotonic() + seconds
-    while text not in page.inner_text(inside) and time.monotonic() < deadline:
-        time.sleep(0.5)
+
+    def says() -> bool:
+        if text in page.inner_text(inside):
+            return True
         page.reload()
-    expect(page.locator(inside)).to_contain_text(text)
+        return False
+
+    waiting.wait_for(says, seconds, pause=0.5, said=lambda: page.inner_text(inside))
 
 
 def stages(page: Page) -> dict[str, str]:

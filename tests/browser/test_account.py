@@ -19,11 +19,24 @@ from tests.conftest import PASSWORD
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 OpenPage = Callable[..., Page]
 PAGES = (
-    "/account/", "/account/security", "/account/password", "/account/confirm", "/account/keys/", "/account/keys/add",
-    "/account/preferences", "/account/two-factor/", "/swagger/v1",
-    "/notices/", "/notices/deliveries", "/notices/settings/", "/notices/settings/channels/add/webhook",
-    "/jobs/sync_audits/history", "/users/add", "/logout/", "/nowhere",
-)  # fmt: skip
+    "/account/",
+    "/account/security",
+    "/account/password",
+    "/account/confirm",
+    "/account/keys/",
+    "/account/keys/add",
+    "/account/preferences",
+    "/account/two-factor/",
+    "/swagger/v1",
+    "/notices/",
+    "/notices/deliveries",
+    "/notices/settings/",
+    "/notices/settings/channels/add/webhook",
+    "/jobs/sync_audits/history",
+    "/users/add",
+    "/logout/",
+    "/nowhere",
+)
 
 
 def make_key(page: Page, system: System) -> str:

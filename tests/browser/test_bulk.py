@@ -11,8 +11,8 @@ from flask import Flask
 from playwright.sync_api import Page, expect
 from sqlalchemy.orm import Session
 
+from app.console.form import bulk
 from app.models import Industry, Merchant, OperationRun, RunState
-from app.views import bulk
 from tests.browser import steps
 from tests.browser.conftest import work_off
 from tests.conftest import Actors, Launch, SandboxServer, authorize, refresh

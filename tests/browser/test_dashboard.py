@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 from sqlalchemy.orm import Session
 
+from app.data.clock import utcnow
 from app.models import Version, VersionEvent
-from app.models.base import utcnow
+from tests import fixtures as rows
 from tests.browser import steps
 from tests.browser.test_frame import barriers
 from tests.conftest import Actors, change
-from tests.views import conftest as rows
 from tests.views import test_dashboard as fleets
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -67,8 +67,11 @@ def test_the_trend_and_the_ring_are_drawn_and_their_numbers_lead_on(
         page.wait_for_function(f"({INKED})(document.querySelector('{place}')) > 500")
     totals = {item.inner_text().split("\n")[0]: item for item in page.locator("a.trend-total").all()}
     assert {name: item.locator("b").inner_text() for name, item in totals.items()} == {
-        "提交审核": "1", "审核通过": "2", "审核驳回": "1", "发布上线": "0"
-    }  # fmt: skip
+        "提交审核": "1",
+        "审核通过": "2",
+        "审核驳回": "1",
+        "发布上线": "0",
+    }
     page.click("text=用表格查看")
     passed = live + (page.locator("#trends tbody tr").first.locator("a").get_attribute("href") or "")
     page.locator(".trend-lengths").get_by_text("90 天").click()

@@ -43,13 +43,25 @@ def pages(page: Page, live: str, role: str) -> list[str]:
     row = f"/show/{ALICE}"
     more = {
         "platform_admin": [
-            f"/merchantview{row}", f"/merchantview/edit/{ALICE}", "/merchantview/add", "/merchantview/import",
-            f"/miniprogramview{row}", f"/versionview{row}", f"/operationrunview{row}", f"/auditentryview{row}",
-            "/operate/submit_audit?ids=" + str(ALICE), "/tasks/", "/notices/", "/notices/settings/", "/account/",
-            "/account/security", "/account/keys/", "/nowhere",
+            f"/merchantview{row}",
+            f"/merchantview/edit/{ALICE}",
+            "/merchantview/add",
+            "/merchantview/import",
+            f"/miniprogramview{row}",
+            f"/versionview{row}",
+            f"/operationrunview{row}",
+            f"/auditentryview{row}",
+            "/operate/submit_audit?ids=" + str(ALICE),
+            "/tasks/",
+            "/notices/",
+            "/notices/settings/",
+            "/account/",
+            "/account/security",
+            "/account/keys/",
+            "/nowhere",
         ],
         "owner": ["/account/", "/notices/settings/", "/tasks/"],
-    }[role]  # fmt: skip
+    }[role]
     return [*screens(page), *(live + path for path in more)]
 
 
@@ -81,9 +93,15 @@ def test_what_opens_and_what_scripts_say_is_english_too(enter: Enter, live: str,
             left[name] = found
 
     page.goto(f"{live}/merchantview/list/")
-    for name, opener in (("views", "#views summary"), ("conditions", "[data-panel=panel]"),
-                         ("columns", "[data-panel=columns]"), ("row menu", "td .mini-dots"),
-                         ("drawer", "td .mini-eye"), ("jobs", "[data-jobs]"), ("bell", "#bell summary")):  # fmt: skip
+    for name, opener in (
+        ("views", "#views summary"),
+        ("conditions", "[data-panel=panel]"),
+        ("columns", "[data-panel=columns]"),
+        ("row menu", "td .mini-dots"),
+        ("drawer", "td .mini-eye"),
+        ("jobs", "[data-jobs]"),
+        ("bell", "#bell summary"),
+    ):
         page.goto(f"{live}/merchantview/list/")
         page.locator(opener).first.click()
         look(name)

@@ -77,6 +77,17 @@ def test_missing_permission_sets_are_named_to_the_merchant_and_in_the_console(
     expect(page.locator(".row-next")).to_contain_text("缺少权限「基本信息设置」")
 
 
+def test_what_was_read_stands_on_the_page_and_beside_the_list(page: Page, system: System, launched: str) -> None:
+    steps.open_app(page, system, launched)
+    steps.operate(page, "同步基本信息")
+    page.reload()
+    expect(page.locator("[data-answer]")).to_contain_text("类目")
+    page.goto(f"{system.url}/miniprogramview/list/?q={launched}")
+    page.locator("tbody tr").first.hover()
+    page.locator("td .mini-eye").first.click()
+    expect(page.locator("#drawer [data-answer]")).to_contain_text("类目")
+
+
 def test_upload_audit_release_reject_withdraw_and_rollback(page: Page, system: System, launched: str) -> None:
     assert steps.stages(page)["上传"] == "1.0.0"
     page.click(".row-head a.btn-primary:has-text('提交审核')")
@@ -334,9 +345,18 @@ def test_no_page_scrolls_sideways_on_a_phone(
     assert len(menu) > 15
     page.goto(f"{system.url}/miniprogramview/list/?q={launched}")
     row = page.locator(".list-grid tbody td.n a").get_attribute("href") or ""
-    pages = [*menu, "/merchantview/add", f"/merchantview/show/{shop}", row, f"/loginas/{shop}",
-             f"/staff/add?merchant={shop}", f"/authorizationview/add?merchant={shop}", "/operationrunview/show/1",
-             f"/operate/upload_code?ids={steps.number_in(row)}", "/nowhere"]  # fmt: skip
+    pages = [
+        *menu,
+        "/merchantview/add",
+        f"/merchantview/show/{shop}",
+        row,
+        f"/loginas/{shop}",
+        f"/staff/add?merchant={shop}",
+        f"/authorizationview/add?merchant={shop}",
+        "/operationrunview/show/1",
+        f"/operate/upload_code?ids={steps.number_in(row)}",
+        "/nowhere",
+    ]
     wrong = {}
     for path in pages:
         phone.goto(system.url + path if path.startswith("/") else path)

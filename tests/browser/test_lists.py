@@ -184,8 +184,10 @@ def test_a_finger_drags_a_row_by_its_handle_and_a_list_longer_than_the_window_sc
     for number in range(30):
         filled.execute(
             "INSERT INTO industry (name, position, created_at, changed_at) VALUES (?, ?, '2025-01-01 00:00:00.000000', "
-            "'2025-01-01 00:00:00.000000')", f"手动{number:02}", 1000 + number,
-        )  # fmt: skip
+            "'2025-01-01 00:00:00.000000')",
+            f"手动{number:02}",
+            1000 + number,
+        )
     page = open_page(width=375, height=600)
     steps.log_in(page, filled)
     opened(page, filled, "?name=手动&size=50", path="/industryview/list/")

@@ -12,13 +12,12 @@ from flask import Flask
 from playwright.sync_api import Page, expect
 from sqlalchemy.orm import Session
 
+from app.data.clock import SHANGHAI, utcnow
 from app.jobs import notices as jobs
-from app.models.base import utcnow
-from app.operations.fleet import SHANGHAI
 from tests.browser import steps
 from tests.conftest import Actors
-from tests.operations.receivers import Receiver
-from tests.operations.test_notices import say
+from tests.notices.receivers import Receiver
+from tests.notices.test_tell import say
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 SETTINGS = "/notices/settings/"

@@ -10,10 +10,10 @@ from flask import Flask
 from playwright.sync_api import Page, expect
 from sqlalchemy.orm import Session
 
-from app import setup as setting_up
+from app.cli import setup as setting_up
+from app.data.clock import utcnow
+from app.data.tenancy import PLATFORM, app_scope
 from app.models import AuthorizationState, VersionEvent
-from app.models.base import utcnow
-from app.tenancy import PLATFORM, app_scope
 from tests.browser import steps
 from tests.conftest import PASSWORD, Actors
 
@@ -166,11 +166,14 @@ def test_single_keys_lead_somewhere_but_not_while_one_types(desk: Callable[..., 
 
 def drawn(page: Page) -> str:
     """The chart's picture once its first drawing has ended: two looks in a row see the same."""
-    page.wait_for_function("""() => {
+    page.wait_for_function(
+        """() => {
         const now = document.querySelector('#trends canvas').toDataURL(), same = now === window.seenBefore;
         window.seenBefore = now;
         return same;
-    }""", polling=200)  # fmt: skip
+    }""",
+        polling=200,
+    )
     return str(page.evaluate("window.seenBefore"))
 
 

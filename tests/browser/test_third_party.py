@@ -9,7 +9,7 @@ from flask import Flask
 from playwright.sync_api import Page, expect
 
 from app.models import ThirdPartyApp
-from app.operations import inbound
+from app.operations.inbound import receive
 from tests.conftest import COMPONENT
 
 VIEW = "/thirdpartyappview"
@@ -59,7 +59,7 @@ def test_refused_pushes_are_told_apart(
     app: Flask, live: str, third_party_app: ThirdPartyApp, enter: Callable[..., Page], width: int
 ) -> None:
     for number in range(7):
-        body = b"{}" if number % 3 else b"x" * (inbound.LIMIT + 1)
+        body = b"{}" if number % 3 else b"x" * (receive.LIMIT + 1)
         app.test_client().post(f"/douyin/callback/tt{number}/message", data=body)
     page = enter("platform_admin", width=width)
     page.goto(f"{live}/refusedpushview/list/")

@@ -16,12 +16,12 @@ from flask import Flask
 from playwright.sync_api import Download, Page, expect
 from sqlalchemy.orm import Session
 
+from app.console.transfer import pages
 from app.models import Merchant, MerchantState, Task
-from app.views import transfer
 from tests.browser import steps
 from tests.browser.conftest import work_off
 from tests.conftest import Actors, change, refresh
-from tests.operations.test_spreadsheets import book_of, csv_of, xlsx_of
+from tests.tasks.spreadsheets.test_read import book_of, csv_of, xlsx_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 LIST, IMPORT = "/merchantview/list/", "/merchantview/import"
@@ -118,8 +118,10 @@ def test_wrong_rows_are_named_come_back_as_a_file_and_are_mended_in_it(
 ) -> None:
     content = csv_of(
         ["商户名称", "行业", "佣金比例（%）", "天气"],
-        ["好的店", "餐饮", "5.5", "晴"], ["坏的店", "没有的行业", "5", "雨"], ["贵的店", "餐饮", "很多", "阴"],
-    )  # fmt: skip
+        ["好的店", "餐饮", "5.5", "晴"],
+        ["坏的店", "没有的行业", "5", "雨"],
+        ["贵的店", "餐饮", "很多", "阴"],
+    )
     upload(page, live, "商户.csv", content)
     wrong = page.locator("#import-state tbody tr", has=page.locator(".state-bad"))
     expect(wrong).to_have_count(2)
@@ -160,7 +162,7 @@ def test_the_same_file_twice_says_so_and_writes_nothing(
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is a great one: it waits for a worker."""
-    monkeypatch.setattr(transfer, "AT_ONCE_ROWS", 0)
+    monkeypatch.setattr(pages, "AT_ONCE_ROWS", 0)
 
 
 @pytest.mark.usefixtures("slowly")
@@ -212,7 +214,7 @@ def test_a_task_that_waits_is_cancelled_in_the_drawer(
 def test_a_great_export_is_taken_from_the_drawer_when_it_is_ready(
     enter: Enter, app: Flask, live: str, actors: Actors, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    monkeypatch.setattr(transfer, "DIRECT_ROWS", 1)
+    monkeypatch.setattr(pages, "DIRECT_ROWS", 1)
     page = enter(width=width)
     page.goto(f"{live}{LIST}?order=name")
     page.click("summary:has-text('导出')")
@@ -248,10 +250,17 @@ def test_a_table_under_other_heads_is_found_by_its_reader(
     enter: Enter, live: str, session: Session, actors: Actors, width: int
 ) -> None:
     page = enter(width=width)
-    content = book_of({
-        "说明": [["本表由总部下发"], ["请勿修改", "谢谢"]],
-        "二月": [["门店一览"], ["店铺", "类别", "负责人"], ["云溪花坊", "餐饮", "王女士"], ["山月咖啡", "餐饮", "李先生"]],
-    })  # fmt: skip
+    content = book_of(
+        {
+            "说明": [["本表由总部下发"], ["请勿修改", "谢谢"]],
+            "二月": [
+                ["门店一览"],
+                ["店铺", "类别", "负责人"],
+                ["云溪花坊", "餐饮", "王女士"],
+                ["山月咖啡", "餐饮", "李先生"],
+            ],
+        }
+    )
     upload(page, live, "门店.xlsx", content)
     notice = page.locator("#import-state .notice")
     expect(notice).to_contain_text("缺少表头「商户名称」：在工作表「二月」第 2 行读到的表头是 店铺、类别、负责人")
@@ -299,6 +308,18 @@ def test_an_exported_list_is_edited_and_taken_back_into_the_same_rows(
     expect(state).to_contain_text("已更新")
     assert count(session) == 2
     assert (actors.alice.name, str(actors.alice.expires_on), actors.alice.commission_rate) == (
-        "爱丽丝花艺", "2027-01-05", 7.5,
-    )  # fmt: skip
+        "爱丽丝花艺",
+        "2027-01-05",
+        7.5,
+    )
     assert (actors.bob.state, actors.alice.phone) == (MerchantState.SUSPENDED, PHONE)
+
+
+def test_a_long_row_of_heads_leaves_the_arrow_of_its_select_free(page: Page, live: str) -> None:
+    upload(
+        page, live, "a.csv", csv_of(["商户名称", "行业", "联系人", "手机号", "套餐到期日", "备注"], ["花店", "餐饮"])
+    )
+    room, arrow = page.locator("select[name=head]").evaluate(
+        "(it) => { const style = getComputedStyle(it); return [style.paddingRight, style.backgroundSize].map(parseFloat) }"
+    )
+    assert room >= 2 * arrow > 0

@@ -1,4 +1,4 @@
-"""A golden sample of every endpoint: the call, its request on the wire, an answer, the exact reply."""
+"""Samples of endpoints by hand: the call, its request on the wire, an answer, the exact reply; see examples.py."""
 
 from __future__ import annotations
 
@@ -87,23 +87,43 @@ _PERSON: dict[str, Any] = {
 _CATEGORIES = ["房地产-房地产-装修/建材"]
 _VERSIONS = {
     "latest": {
-        "version": "1.0.2", "summary": "第二版", "ctime": 1735700000, "categories": _CATEGORIES, **_PERSON,
-        "has_audit": 1, "screenshot": "a.png;b.png;",
+        "version": "1.0.2",
+        "summary": "第二版",
+        "ctime": 1735700000,
+        "categories": _CATEGORIES,
+        **_PERSON,
+        "has_audit": 1,
+        "screenshot": "a.png;b.png;",
     },
     "audit": {
-        "version": "1.0.2", "summary": "第二版", "ctime": 1735700100, "categories": _CATEGORIES, **_PERSON,
-        "status": 2, "approved_apps": [], "has_publish": 0, "is_illegal_version": False,
+        "version": "1.0.2",
+        "summary": "第二版",
+        "ctime": 1735700100,
+        "categories": _CATEGORIES,
+        **_PERSON,
+        "status": 2,
+        "approved_apps": [],
+        "has_publish": 0,
+        "is_illegal_version": False,
         "reason": "抖音: 页面空白",
-        "reason_detail": {"抖音": ["页面空白"]}, "attachInfo": {"抖音": "https://example.com/shot.png"},
+        "reason_detail": {"抖音": ["页面空白"]},
+        "attachInfo": {"抖音": "https://example.com/shot.png"},
     },
     "current": {
-        "version": "1.0.1", "summary": "首版", "ctime": 1735600000, "categories": _CATEGORIES,
-        "developer_id": None, "approved_apps": ["抖音"], "not_approved_apps": [], "attachInfo": {},
+        "version": "1.0.1",
+        "summary": "首版",
+        "ctime": 1735600000,
+        "categories": _CATEGORIES,
+        "developer_id": None,
+        "approved_apps": ["抖音"],
+        "not_approved_apps": [],
+        "attachInfo": {},
         "has_down": 0,
-        "uid": 100, "rollback": {"can_rollback": False, "last_version": ""},
+        "uid": 100,
+        "rollback": {"can_rollback": False, "last_version": ""},
     },
     "gray": {},
-}  # fmt: skip
+}
 _VERSIONS_REPLY = dev.VersionsReply(
     latest=dev.LatestVersion(
         version="1.0.2",

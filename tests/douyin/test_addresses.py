@@ -18,10 +18,20 @@ from app.douyin.lenient import Unfit, fit
 NAMES = re.compile(r"(^|_)(icon|url|link|avatar|file|image|picture|qrcode)s?$")
 # Bad ones; none is good for a page, a fetch or a store.
 OTHERS = [
-    "javascript:alert(document.cookie)", "JaVaScRiPt:alert(1)", "data:text/html,<script>1</script>", "vbscript:x",
-    "http://p3.example.com/a.png", "ftp://p3.example.com/a", "file:///etc/passwd", "//p3.example.com/a", "/a.png",
-    "https://", "https://a b/", 'https://p3.example.com/"onerror="alert(1)', "blob:https://p3.example.com/1",
-]  # fmt: skip
+    "javascript:alert(document.cookie)",
+    "JaVaScRiPt:alert(1)",
+    "data:text/html,<script>1</script>",
+    "vbscript:x",
+    "http://p3.example.com/a.png",
+    "ftp://p3.example.com/a",
+    "file:///etc/passwd",
+    "//p3.example.com/a",
+    "/a.png",
+    "https://",
+    "https://a b/",
+    'https://p3.example.com/"onerror="alert(1)',
+    "blob:https://p3.example.com/1",
+]
 GOOD = "https://p3.example.com/a.png?x-expires=1&x-signature=a%2Bb"
 
 

@@ -18,7 +18,8 @@ from app.douyin.settle import SettleGetApplyStatus
 
 from .conftest import HOSTS, Bench
 from .contract_files import operations
-from .samples import SAMPLES, Sample
+from .examples import SAMPLES
+from .samples import Sample
 
 # An older path of submit_audit, kept in the contract for the sandbox only.
 SUPERSEDED = {"submit_audit_v2_old"}

@@ -153,6 +153,14 @@ def test_a_wrong_signature_is_refused(body: dict[str, Any], options: dict[str, A
     assert reason(body, **options) is Reason.SIGNATURE
 
 
+@pytest.mark.parametrize("half", [rb"\ud800", rb"\ud800\ud800", rb"\udc00", b"\xed\xa0\x80"])
+def test_half_a_character_is_no_push(half: bytes) -> None:
+    raw = json.dumps(GOOD).encode().replace(GOOD["MsgSignature"].encode(), half)
+    with pytest.raises(PushRefused) as refused:
+        verify_and_decrypt(raw, token=TOKEN, aes_key=KEY, appid=APPID, now=NOW, window=300)
+    assert refused.value.reason is Reason.ENVELOPE
+
+
 @pytest.mark.parametrize("seconds", [-301, 301, 86_400])
 def test_a_stale_or_early_push_is_refused(seconds: int) -> None:
     assert reason(GOOD, now=NOW + timedelta(seconds=seconds)) is Reason.STALE
@@ -236,5 +244,6 @@ def test_a_webhook_signature_is_over_the_raw_body_with_its_newline() -> None:
     assert webhook_signature_matches(raw, secret="whs-1", signature=good)
     assert not webhook_signature_matches(raw.strip(), secret="whs-1", signature=good)
     assert not webhook_signature_matches(raw, secret="whs-2", signature=good)
-    assert not webhook_signature_matches(raw, secret="whs-1", signature="签")
+    for foreign in ("签", "\ud800"):  # a header's bytes come as they are
+        assert not webhook_signature_matches(raw, secret="whs-1", signature=foreign)
     assert not webhook_signature_matches(raw, secret="", signature=unsalted)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.douyin import CALLS
 from app.douyin.errors import CODES, clean, explain
 from app.errors import ErrorKind
 
@@ -21,7 +22,7 @@ def _codes() -> Iterator[int]:
     for numbers in manage["x-common-errors"]["handling"].values():
         rows += [{"code": number} for number in numbers if number not in {20105, 21303}]
     for name, entry in operations().items():
-        if entry["file"] == "core" or name == "get_app_info":
+        if entry["file"] == "core" or name in CALLS:
             rows += entry.get("x-errors") or []
     yield from (int(row["code"]) for row in rows)
 

@@ -21,7 +21,8 @@ from app.douyin.contract import Call, Reply
 from app.douyin.lenient import Unfit, fit, plan
 from app.errors import DouyinError, NoAnswer
 
-from .samples import SAMPLES, Sample
+from .examples import SAMPLES
+from .samples import Sample
 from .test_inbound import examples
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -152,9 +153,22 @@ def versions(**stages: Any) -> Any:
 @pytest.mark.parametrize("name", ["has_publish", "is_illegal_version"])
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("0", False), ("false", False), ("False", False), ("", False), (0, False), (None, False), ([], False),
-     ("1", True), ("true", True), (1, True), (True, True), ("no", False), ({"a": 1}, False)],
-)  # fmt: skip
+    [
+        ("0", False),
+        ("false", False),
+        ("False", False),
+        ("", False),
+        (0, False),
+        (None, False),
+        ([], False),
+        ("1", True),
+        ("true", True),
+        (1, True),
+        (True, True),
+        ("no", False),
+        ({"a": 1}, False),
+    ],
+)
 def test_a_truth_is_read_in_each_spelling_and_nothing_else_is_true(name: str, written: Any, meant: Any) -> None:
     assert getattr(versions(audit=without_nulls({**STAGE, name: written})).audit, name) is meant
 
@@ -250,8 +264,10 @@ def test_a_state_of_review_that_is_unreadable_does_not_verify_the_subject() -> N
 def test_a_list_that_is_unreadable_is_not_an_empty_one(name: str, value: Any) -> None:
     """Else everything we know would be gone at Douyin."""
     kinds: dict[str, Any] = {
-        "auth_app_list": auth.AuthAppList, "template_list": template.TemplateList, "tpl_app_list": template.TemplateAppList,
-    }  # fmt: skip
+        "auth_app_list": auth.AuthAppList,
+        "template_list": template.TemplateList,
+        "tpl_app_list": template.TemplateAppList,
+    }
     with pytest.raises(Unfit):
         fit(kinds[name], {name: value, "total": 1}, what="test")
 

@@ -14,14 +14,34 @@ import responses
 from app.errors import DouyinError, ErrorKind, NoAnswer
 
 from .conftest import Bench
-from .samples import SAMPLES, Sample
+from .examples import SAMPLES
+from .samples import Sample
 
 ROUNDS = 70
 WEIRD: list[Any] = [
-    None, True, False, 0, -1, 1.5, 10**40, -(10**19), 2**63, "", "0", "x" * 500, "\u0000", "\u202e",
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1.5,
+    10**40,
+    -(10**19),
+    2**63,
+    "",
+    "0",
+    "x" * 500,
+    "\u0000",
+    "\u202e",
     "a\r\nb: c",
-    [], {}, [[]], [None], {"a": {"b": []}}, "1e999", [1, "x"],
-]  # fmt: skip
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": {"b": []}},
+    "1e999",
+    [1, "x"],
+]
 
 
 def _spots(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

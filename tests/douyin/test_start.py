@@ -52,3 +52,18 @@ def test_what_nests_in_replies_pushes_and_parameters_is_built_too() -> None:
     names = {kind.__qualname__ for kind in kinds(CALLS.values(), MESSAGES.values())}
     assert {"Permission", "LatestVersion", "AuditStatus", "ModifyGuide", "EventStatus", "AuditWay"} <= names
     assert Upload.__qualname__ not in names
+
+
+_WALKED = """
+import sys
+from app.douyin import CALLS, contract
+def below(kind):
+    return {kind, *(deeper for child in kind.__subclasses__() for deeper in below(child))}
+defined = {kind for kind in below(contract.Call) if hasattr(kind, "route")}
+print(len(CALLS), sorted(kind.__name__ for kind in defined ^ set(CALLS.values())))
+print(sorted({"flask", "sqlalchemy"} & set(sys.modules)))
+"""
+
+
+def test_every_endpoint_enters_by_being_defined_and_brings_no_database_and_no_flask() -> None:
+    assert run("-c", _WALKED).splitlines() == [f"{len(CALLS)} []", "[]"]

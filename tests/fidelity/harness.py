@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+
+from tests.waiting import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENT = "ttsandbox000000001"
@@ -19,13 +19,6 @@ SECRET = "sandbox-component-secret-0001"  # noqa: S105 - the sandbox's published
 AUTH_DOMAIN = "admin.example.com"
 REDIRECT = f"https://{AUTH_DOMAIN}/douyin/authorized/abc"
 Row = dict[str, Any]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Sandbox:
@@ -248,14 +241,3 @@ class Merchant:
     def effects(self) -> Row:
         found: Row = self.sandbox.read("effects", appid=self.appid)[self.appid]
         return found
-
-
-def wait_for(condition: Any, seconds: float = 5.0) -> Any:
-    """The condition's first true value."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("waited in vain")

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_for
+
 from .examples import Bench, prepare
-from .harness import COMPONENT, REDIRECT, Provider, wait_for
+from .harness import COMPONENT, REDIRECT, Provider
 from .validator import Validator
 
 _PROVED: set[tuple[str, str]] = set()

@@ -10,12 +10,15 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from app import jobs
-from app.errors import Refused
-from app.jobs import SCHEDULE, dispatch, run_job, run_now
+from app.data.clock import utcnow
+from app.errors import DouyinError, Refused
+from app.i18n.sentence import said, say
+from app.jobs import dispatch, schedule
+from app.jobs.run import run_job, run_now, start_embedded
+from app.jobs.schedule import SCHEDULE
 from app.models import Door, JobRun, LoginAttempt, OperationRun, RunState
-from app.models.base import utcnow
-from app.operations import SYSTEM, request, wait_for
+from app.models.audit import SYSTEM
+from app.operations.runs import request, wait_for
 from tests.conftest import Launch, SandboxServer, change, operate, refresh, try_again
 
 
@@ -45,18 +48,44 @@ def test_a_slot_is_done_once_whoever_asks(app: Flask) -> None:
 def test_a_slot_has_the_same_name_in_every_process() -> None:
     job = SCHEDULE["sync_audits"]
     at = utcnow().replace(second=7, microsecond=0)
-    assert jobs.slot_of(job, at) == jobs.slot_of(job, at + timedelta(seconds=2))
-    assert jobs.next_slot(job, at) > at
+    assert schedule.slot_of(job, at) == schedule.slot_of(job, at + timedelta(seconds=2))
+    assert schedule.next_slot(job, at) > at
 
 
 def test_a_job_that_fails_is_recorded_and_does_not_raise(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     def body(_app: Flask) -> str:
         raise ValueError("access_token=isvact.abcdefgh12345")
 
-    monkeypatch.setitem(SCHEDULE, "broken", jobs.Job("坏任务", 10, body))
+    monkeypatch.setitem(SCHEDULE, "broken", schedule.Job("坏任务", 10, body))
     run = run_now(app, "broken", "测试")
     assert run is not None and run.outcome == "failed"
     assert "isvact" not in run.result
+
+
+@pytest.mark.parametrize(
+    ("fault", "kept", "english"),
+    [
+        (ValueError("商户「停用」已停用"), "ValueError: 商户「停用」已停用", "ValueError: 商户「停用」已停用"),
+        (
+            Refused(say("商户「{name}」已停用：请先恢复", name="商户")),
+            "Refused: 商户「商户」已停用：请先恢复",
+            "Refused: Merchant “商户” is deactivated: restore it first",
+        ),
+        (DouyinError("停用", err_no=7), "DouyinError: 7 停用", "DouyinError: 7 停用"),
+    ],
+)
+def test_what_a_job_failed_by_is_said_as_it_was(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, fault: Exception, kept: str, english: str
+) -> None:
+    def body(_app: Flask) -> str:
+        raise fault
+
+    monkeypatch.setitem(SCHEDULE, "broken", schedule.Job("坏任务", 10, body))
+    run = run_now(app, "broken", "测试")
+    assert run is not None
+    assert run.result == kept
+    with app.test_request_context("/", headers={"Cookie": "locale=en"}):
+        assert said(run.result) == english
 
 
 def test_an_unknown_job_is_refused(app: Flask) -> None:
@@ -100,7 +129,17 @@ def test_the_dispatcher_works_what_is_queued_and_is_woken(app: Flask, session: S
         assert wait_for(app, run.id, 5) == RunState.SUCCEEDED
     finally:
         dispatcher.stop()
-        app.extensions["operation_wakers"].clear()
+    assert app.extensions["operation_wakers"] == []  # nobody wakes, or counts on, a dispatcher that is gone
+
+
+def test_workers_inside_a_server_leave_nothing_behind_that_would_wake_them(app: Flask) -> None:
+    lists = [app.extensions[name] for name in ("operation_wakers", "inbound_wakers", "task_wakers")]
+    stop = start_embedded(app)
+    try:
+        assert [len(wakers) for wakers in lists] == [1, 1, 1]
+    finally:
+        stop()
+    assert lists == [[], [], []] and not app.extensions["kept"].get("schedulers")
 
 
 def test_housekeeping_drops_what_is_old(app: Flask, session: Session) -> None:

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from app.database import writing
-from app.jobs import SCHEDULE, run_now
+from app.data.clock import utcnow
+from app.data.engine import writing
+from app.jobs.run import run_now
+from app.jobs.schedule import SCHEDULE
 from app.models import (
     AuthorizationState,
     Door,
@@ -23,7 +25,6 @@ from app.models import (
     User,
     VersionState,
 )
-from app.models.base import utcnow
 from tests.conftest import Actors, change, refresh
 
 
@@ -143,10 +144,17 @@ def test_an_app_that_is_out_of_use_or_was_only_just_entered_misses_no_ticket(
 
 def run_of(actors: Actors, **given: Any) -> OperationRun:
     values = {
-        "operation": "release", "subject_type": "mini_program", "subject_id": actors.alice_app.id, "door": Door.ROW,
-        "mini_program_id": actors.alice_app.id, "merchant_id": actors.alice.id, "state": RunState.UNKNOWN,
-        "lock_key": "x", "started_at": utcnow() - timedelta(minutes=6), "not_before": utcnow() + timedelta(hours=1),
-    }  # fmt: skip
+        "operation": "release",
+        "subject_type": "mini_program",
+        "subject_id": actors.alice_app.id,
+        "door": Door.ROW,
+        "mini_program_id": actors.alice_app.id,
+        "merchant_id": actors.alice.id,
+        "state": RunState.UNKNOWN,
+        "lock_key": "x",
+        "started_at": utcnow() - timedelta(minutes=6),
+        "not_before": utcnow() + timedelta(hours=1),
+    }
     return OperationRun(**(values | given))
 
 

@@ -10,10 +10,10 @@ from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import operations as core
 from app.models import AuthorizationLink, Merchant, MiniProgram, ThirdPartyApp
-from app.operations import onboarding
-from app.operations.outcome import Outcome
+from app.models import audit as core
+from app.operations.onboarding import arrival, links
+from app.operations.onboarding.outcome import Outcome
 from tests.conftest import SandboxServer, refresh
 
 
@@ -29,7 +29,7 @@ class Shop:
     appid: str
 
     def link(self, **options: Any) -> AuthorizationLink:
-        return onboarding.make_link(self.session, self.merchant, self.owner, actor=core.SYSTEM, **options)
+        return links.make_link(self.session, self.merchant, self.owner, actor=core.SYSTEM, **options)
 
     def consent(self, link: AuthorizationLink, **options: Any) -> tuple[str, str]:
         """The merchant agrees at Douyin; gives state and code as the browser brings them."""
@@ -38,7 +38,7 @@ class Shop:
         return address.path.rsplit("/", 1)[-1], dict(parse_qsl(address.query))["authorization_code"]
 
     def back(self, state: str, code: str = "") -> Outcome:
-        found = onboarding.complete(self.app, state, code)
+        found = arrival.complete(self.app, state, code)
         refresh(self.session)
         return found
 

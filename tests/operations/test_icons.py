@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import struct
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -19,16 +18,17 @@ from flask import Flask
 from PIL import Image
 from sqlalchemy.orm import Session
 
-from app import storage
 from app.addresses import is_address
+from app.data import storage
+from app.data.clock import utcnow
 from app.extensions import db
-from app.jobs import run_now
+from app.jobs.run import run_now
 from app.models import AuditEntry, MiniProgram
-from app.models.base import utcnow
-from app.operations import egress, icons
-from app.operations.egress import Undelivered
+from app.notices import egress
+from app.notices.egress import Undelivered
+from app.operations import icons
 from tests.conftest import Actors, Launch, SandboxServer, change, operate, refresh
-from tests.operations.receivers import Receiver, certificate, resolve, serving
+from tests.notices.receivers import Receiver, certificate, resolve, serving
 
 HOST = "p3.example.com"
 ADDRESS = f"https://{HOST}/icon.png?x-signature=1"
@@ -246,10 +246,8 @@ def test_one_that_only_says_it_sends_little_is_too(monkeypatch: pytest.MonkeyPat
 def test_a_body_that_drips_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch, host: Receiver) -> None:
     monkeypatch.setattr(egress, "SECONDS", 0.6)
     host.pause = 0.05
-    begun = time.monotonic()
-    with pytest.raises(Undelivered, match="没有应答"):
+    with pytest.raises(Undelivered, match="没有应答"):  # else it would come whole, if late
         egress.fetch(ADDRESS, most=icons.MOST, local=True)
-    assert time.monotonic() - begun < 3
 
 
 def many_scans(count: int) -> bytes:
@@ -302,11 +300,14 @@ def test_a_redirect_is_followed_and_checked_each_time(host: Receiver) -> None:
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("https://inside.example.com/", "内部网络"), ("https://169.254.169.254/latest/meta-data", "内部网络"),
-        ("https://[::ffff:10.0.0.1]/", "内部网络"), ("http://p3.example.com/", "https"),
-        ("file:///etc/passwd", "https"), ("https://user:word@p3.example.com/", "用户名"),
+        ("https://inside.example.com/", "内部网络"),
+        ("https://169.254.169.254/latest/meta-data", "内部网络"),
+        ("https://[::ffff:10.0.0.1]/", "内部网络"),
+        ("http://p3.example.com/", "https"),
+        ("file:///etc/passwd", "https"),
+        ("https://user:word@p3.example.com/", "用户名"),
     ],
-)  # fmt: skip
+)
 def test_a_redirect_leads_nowhere_that_may_not_be_asked(host: Receiver, target: str, words: str) -> None:
     host.status, host.headers = 302, {"Location": target}
     with pytest.raises(Undelivered, match=words) as refused:
@@ -340,13 +341,23 @@ def test_two_thousand_spoilt_pictures_crash_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
-        ("https://p3.example.com/a.png?x=1", True), ("HTTPS://P3.EXAMPLE.COM", True), ("https://例.cn/", False),
-        ("https://docs.example.com/规范", True), ("http://p3.example.com/", False), ("javascript:alert(1)", False),
-        (" https://p3.example.com/", False), ("https://p3.example.com/\n", False), ("data:image/png;base64,", False),
-        ("https://u@p3.example.com/", False), ("https:p3.example.com", False), ("//p3.example.com", False),
-        ("ftp://p3.example.com/", False), ('https://p3.example.com/"onload=', False), ("", False),
+        ("https://p3.example.com/a.png?x=1", True),
+        ("HTTPS://P3.EXAMPLE.COM", True),
+        ("https://例.cn/", False),
+        ("https://docs.example.com/规范", True),
+        ("http://p3.example.com/", False),
+        ("javascript:alert(1)", False),
+        (" https://p3.example.com/", False),
+        ("https://p3.example.com/\n", False),
+        ("data:image/png;base64,", False),
+        ("https://u@p3.example.com/", False),
+        ("https:p3.example.com", False),
+        ("//p3.example.com", False),
+        ("ftp://p3.example.com/", False),
+        ('https://p3.example.com/"onload=', False),
+        ("", False),
         ("https://p3.example.com/" + "a" * 3000, False),
     ],
-)  # fmt: skip
+)
 def test_an_address_is_https_and_nothing_else(text: str, kept: bool) -> None:
     assert is_address(text) is kept

@@ -14,7 +14,9 @@ from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.data.clock import utcnow
 from app.errors import DouyinError
+from app.link import connection, faults
 from app.models import (
     AuthorizationState,
     Credential,
@@ -25,12 +27,14 @@ from app.models import (
     Version,
     VersionState,
 )
-from app.models.base import utcnow
-from app.operations import OPERATIONS, credentials, release, stages, template
+from app.operations import template
 from app.operations.perform import perform
 from app.operations.proof import ALREADY, Kept, Proved, Settlement, Sight, Verdict, Work, event
+from app.operations.registry import OPERATIONS
+from app.operations.release import stages
+from app.operations.release.sync import sync
 from tests.conftest import Launch, SandboxServer, change, operate, refresh
-from tests.operations.test_release import Loop
+from tests.operations.release.test_release import Loop
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def rolled_back_once(loop: Loop) -> None:
     loop.go_live("1.0.1")
     loop.do("rollback")
     loop.later(660)
-    release.sync(loop.app, loop.row.id)
+    sync(loop.app, loop.row.id)
     loop.go_live("1.0.2")
 
 
@@ -223,7 +227,7 @@ def test_a_goal_that_stood_before_is_nobodys_doing(loop: Loop) -> None:
     """Somebody withdrew it in Douyin's own console: our rows did not know."""
     in_audit_again(loop)
     loop.sandbox.post("settings", push_loss_rate=1.0)
-    token = credentials.keeper(loop.app).get(credentials.authorizer_slot(loop.session, loop.row))
+    token = connection.keeper(loop.app).get(faults.authorizer_slot(loop.session, loop.row))
     other(loop, "/api/apps/v1/package_version/revoke_audit/", token)
     before = loop.effects["revoke"]
     run = loop.do("withdraw_audit")
@@ -256,13 +260,13 @@ def test_a_late_effect_of_a_lost_call_is_found(loop: Loop, known: bool) -> None:
     loop.sandbox.post("settings", drop_before_next=1, drop_path="package_version/audit")
     run = loop.do("submit_audit")
     assert again(loop, run).state == RunState.QUEUED
-    token = credentials.keeper(loop.app).get(credentials.authorizer_slot(loop.session, loop.row))
+    token = connection.keeper(loop.app).get(faults.authorizer_slot(loop.session, loop.row))
     body = {"host_names": ["douyin"]}
     url = f"{loop.sandbox.url}/api/apps/v2/package_version/audit/"
     assert requests.post(url, json=body, headers={"access-token": token}, timeout=5).json()["err_no"] == 0
     before = loop.effects["audit"]
     if known:
-        release.sync(loop.app, loop.row.id)
+        sync(loop.app, loop.row.id)
     assert again(loop, run).state == RunState.SUCCEEDED
     assert loop.effects["audit"] == before
 
@@ -279,8 +283,10 @@ def test_tokens_are_newer_than_before_or_it_is_done_again(loop: Loop, name: str,
     generation = (held or 0) - (1 if arrived else 0)
     evidence = {
         "before": {"state": "authorized", "generation": generation, "token": True},
-        "wanted": {"generation": generation}, "at": utcnow().isoformat(), "calls": 1,
-    }  # fmt: skip
+        "wanted": {"generation": generation},
+        "at": utcnow().isoformat(),
+        "calls": 1,
+    }
     past = utcnow() - timedelta(seconds=1)
     change(loop.session, run, state=RunState.RUNNING, lock=run.lock_key, lease_until=past, evidence=evidence)
     perform(loop.app, run.id)
@@ -406,7 +412,7 @@ def test_an_empty_answer_is_no_news_of_an_end(loop: Loop) -> None:
         http.add_passthru(loop.sandbox.url + "/api/tpapp/v2/template/get_tpl_app_list")
         assert loop.do("release").state == RunState.QUEUED
         with pytest.raises(DouyinError, match="接口约定"):
-            release.sync(loop.app, loop.row.id)
+            sync(loop.app, loop.row.id)
         with pytest.raises(DouyinError, match="接口约定"):
             template.sync(loop.app, loop.launch.third_party_app.id)
     refresh(loop.session)

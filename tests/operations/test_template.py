@@ -11,11 +11,12 @@ from flask import Flask
 from sqlalchemy import delete, event, func, insert, select
 from sqlalchemy.orm import Session
 
+from app.data.clock import utcnow
 from app.extensions import db
 from app.models import OperationRun, RunState, Template, TemplateApp
-from app.models.base import utcnow
-from app.operations import OPERATIONS, template
+from app.operations import template
 from app.operations.perform import perform
+from app.operations.registry import OPERATIONS
 from tests.conftest import Launch, SandboxServer, change, operate, refresh
 
 

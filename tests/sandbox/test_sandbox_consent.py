@@ -6,8 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from fidelity.harness import REDIRECT, Provider, wait_for
+from fidelity.harness import REDIRECT, Provider
 from fidelity.receiver import Receiver
+
+from tests.waiting import wait_for
 
 
 def _post(provider: Provider, link: str, **form: object) -> requests.Response:

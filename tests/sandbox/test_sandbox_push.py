@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from fidelity.harness import COMPONENT, Merchant, Provider, Sandbox, wait_for
+from fidelity.harness import COMPONENT, Merchant, Provider, Sandbox
 from fidelity.receiver import Receiver
+
+from tests.waiting import wait_for
 
 
 def test_ticket_arrives_and_opens_a_token(sandbox: Sandbox, console: Receiver) -> None:

@@ -15,14 +15,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
+from app.console.base import ConsoleView
+from app.data.clock import utcnow
 from app.models import AuditEntry, AuthorizationLink, InboundEvent, InboundState, Industry, MiniProgram, Task, User
-from app.models.base import utcnow
-from app.operations import deliveries
-from app.views.base import ConsoleView
+from app.notices import deliveries
+from tests.access.second import ENROL, enrol, make_key, secret_shown
 from tests.conftest import PASSWORD, Actors, change, csrf_token, log_in, refresh
-from tests.security.conftest import NEW, SET, bearer, open_link
-from tests.security.second import ENROL, enrol, make_key, secret_shown
-from tests.views.conftest import full, submit  # noqa: F401  (a fixture)
+from tests.pages import submit  # noqa: F401  (a fixture)
+from tests.people import NEW, SET, bearer, open_link
 
 CHANNELS = "/notices/settings/channels"
 HOOK = "https://open.feishu.cn/open-apis/bot/v2/hook/0a1b2c3d4e5f60718293a4b5c6d7e8f9"
@@ -59,8 +59,8 @@ class Stage:
 
 @pytest.fixture
 def stage(app: Flask, session: Session, full: Actors) -> Stage:  # noqa: F811
-    from app import setup as setting_up
-    from app.tenancy import PLATFORM, app_scope
+    from app.cli import setup as setting_up
+    from app.data.tenancy import PLATFORM, app_scope
 
     with app_scope(app, PLATFORM) as own:
         setting_up.add_user(own, "chief", "platform_admin", password=PASSWORD)
@@ -182,9 +182,7 @@ DONE: dict[str, tuple[Act, Act]] = {
     ),
     "move": (
         lambda at: submit(at.client, "/industryview/add", name="后来的"),
-        lambda at: at.post(
-            f"/industryview/move/{at.newest(Industry).id}", before=str(at.actors.alice.industry_id)
-        ),
+        lambda at: at.post(f"/industryview/move/{at.newest(Industry).id}", before=str(at.actors.alice.industry_id)),
     ),
     "import_start": (_upload, lambda at: at.post(f"/merchantview/import/{at.newest(Task).id}")),
     # one's own account
@@ -196,7 +194,9 @@ DONE: dict[str, tuple[Act, Act]] = {
     "ProfileView.password": (
         _nothing,
         lambda at: at.post(
-            "/account/password", old_password=PASSWORD, password="another horse 电池 staple 9",
+            "/account/password",
+            old_password=PASSWORD,
+            password="another horse 电池 staple 9",
             again="another horse 电池 staple 9",
         ),
     ),
@@ -224,7 +224,8 @@ DONE: dict[str, tuple[Act, Act]] = {
     "TasksView.cancel": (_task, lambda at: at.post(f"/tasks/{at.newest(Task).id}/cancel")),
     # users
     "UserView.add": (
-        _nothing, lambda at: at.post("/users/add", username="fresh", full_name="", email="", roles="operator")
+        _nothing,
+        lambda at: at.post("/users/add", username="fresh", full_name="", email="", roles="operator"),
     ),
     "UserView.edit": (
         _nothing,
@@ -236,7 +237,8 @@ DONE: dict[str, tuple[Act, Act]] = {
     # the rest
     "LoginAsView.begin": (_nothing, lambda at: at.post(f"/loginas/{at.actors.alice.id}", reason="工单 4711：走查")),
     "AuthorizationView.void": (
-        _nothing, lambda at: at.post(f"/authorizationview/void/{at.newest(AuthorizationLink).id}")
+        _nothing,
+        lambda at: at.post(f"/authorizationview/void/{at.newest(AuthorizationLink).id}"),
     ),
     "InboundEventView.replay": (
         lambda at: change(at.session, at.newest(InboundEvent), state=InboundState.FAILED),
@@ -253,7 +255,7 @@ DONE: dict[str, tuple[Act, Act]] = {
             f"/unclaimedminiprogramview/claim/{at.newest(MiniProgram).id}", merchant=str(at.actors.alice.id)
         ),
     ),
-}  # fmt: skip
+}
 RUN = "its operation run is the record: who, when, what, how it ended, and never deleted by hand"
 SAME = {"StaffView": "UserView"}  # screens that are the same code
 EXCUSED = {
@@ -264,14 +266,22 @@ EXCUSED = {
     "ProfileView.confirm": "says who sits there and changes nothing",
     "ProfileView.prefer": "how pages look to oneself",
     "SavedViewsView.default": "with what one's own list opens",
-    "NoticesView.read": "one's own bell", "NoticesView.unread": "one's own bell", "NoticesView.read_all": "one's own bell",
+    "NoticesView.read": "one's own bell",
+    "NoticesView.unread": "one's own bell",
+    "NoticesView.read_all": "one's own bell",
     "NoticesView.retry": "sends again what was told before; the delivery's own row counts its tries",
-    "SecurityApi.login": "logged by the same function as the form's", "SecurityApi.refresh": "its log-in is logged",
+    "SecurityApi.login": "logged by the same function as the form's",
+    "SecurityApi.refresh": "its log-in is logged",
     "callbacks.authorization": "Douyin's push: kept as an event or a refused push",
     "callbacks.message": "Douyin's push: kept as an event or a refused push",
-    "OperationsApi.post": RUN, "OperateView.perform": RUN, "OperationRunView.retry": RUN, "OperationRunView.resolve": RUN,
-    "BatchView.cancel": RUN, "BatchView.retry": RUN, "AuthorizationView.add": "the link is a row with its maker's name",
-}  # fmt: skip
+    "OperationsApi.post": RUN,
+    "OperateView.perform": RUN,
+    "OperationRunView.retry": RUN,
+    "OperationRunView.resolve": RUN,
+    "BatchView.cancel": RUN,
+    "BatchView.retry": RUN,
+    "AuthorizationView.add": "the link is a row with its maker's name",
+}
 
 
 def test_every_rule_that_changes_something_is_done_here_or_excused(app: Flask) -> None:

@@ -12,19 +12,70 @@ import pytest
 from flask import Flask
 from werkzeug.datastructures import MultiDict
 
+from app.console.base import ConsoleView
+from app.console.filter.unread import unread
+from app.data.tenancy import PLATFORM, set_scope
 from app.extensions import db
-from app.tenancy import PLATFORM, set_scope
-from app.views.base import ConsoleView
-from app.views.unread import unread
 from tests.world import principal
 
 VALUES = [
-    " ", "\t", "\n", "\u3000", "a\0b", "x" * 5000, "9" * 19, "9" * 30, "-" + "9" * 5000, "١٢", "１２", "½", "1_000",
-    "1e999", "-1e400", "inf", "-inf", "nan", "sNaN", "0x10", "2026-02-30", "2026-13-45", "0000-00-00", "0001-01-01",
-    "9999-12-31", "10000-01-01", "-9999d", "99999d", "2026-W01-1", "..", "1..", "..x", "a..b", "nan..inf", "now..now",
-    "!", "=", "!=", ",", "!,=", "\\", "a\\", "true", "null", "%", "_", "'", '"', "\ufffe", "😀", "\U0010ffff", "()", "[]",
-    "\u202e", "\ufeff", "\x7f",
-]  # fmt: skip
+    " ",
+    "\t",
+    "\n",
+    "\u3000",
+    "a\0b",
+    "x" * 5000,
+    "9" * 19,
+    "9" * 30,
+    "-" + "9" * 5000,
+    "١٢",
+    "１２",
+    "½",
+    "1_000",
+    "1e999",
+    "-1e400",
+    "inf",
+    "-inf",
+    "nan",
+    "sNaN",
+    "0x10",
+    "2026-02-30",
+    "2026-13-45",
+    "0000-00-00",
+    "0001-01-01",
+    "9999-12-31",
+    "10000-01-01",
+    "-9999d",
+    "99999d",
+    "2026-W01-1",
+    "..",
+    "1..",
+    "..x",
+    "a..b",
+    "nan..inf",
+    "now..now",
+    "!",
+    "=",
+    "!=",
+    ",",
+    "!,=",
+    "\\",
+    "a\\",
+    "true",
+    "null",
+    "%",
+    "_",
+    "'",
+    '"',
+    "\ufffe",
+    "😀",
+    "\U0010ffff",
+    "()",
+    "[]",
+    "\u202e",
+    "\ufeff",
+    "\x7f",
+]
 
 
 def consoles(app: Flask) -> list[Any]:
@@ -73,8 +124,19 @@ def test_no_value_of_any_condition_breaks_a_list(world: Flask, name: str) -> Non
             assert answer.status_code < 500, (answer.status, view.endpoint, path, value)
 
 
-@pytest.mark.parametrize("condition", ["_flt_0_name=%20", "name=%20", "expires_on=x", "_flt_7_name=x",
-                                       "expires_on=2099..x", "created_at=2026-13", "name=,", "_flt_0_name=%01"])  # fmt: skip
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "_flt_0_name=%20",
+        "name=%20",
+        "expires_on=x",
+        "_flt_7_name=x",
+        "expires_on=2099..x",
+        "created_at=2026-13",
+        "name=,",
+        "_flt_0_name=%01",
+    ],
+)
 def test_a_person_is_told_of_what_cannot_be_read_and_nothing_is_done_with_all_rows(
     world: Flask, condition: str
 ) -> None:
@@ -92,8 +154,17 @@ def test_a_person_is_told_of_what_cannot_be_read_and_nothing_is_done_with_all_ro
     assert all("无法识别" in answer.get_data(as_text=True) for answer in acts)
 
 
-@pytest.mark.parametrize("condition", ["stuck=maybe", "_flt_0_state=%20", "state=nonsense,authorized", "q=" + "x" * 200,
-                                       "created_at=!x", "name=" + ",".join("!x" for _ in range(60))])  # fmt: skip
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "stuck=maybe",
+        "_flt_0_state=%20",
+        "state=nonsense,authorized",
+        "q=" + "x" * 200,
+        "created_at=!x",
+        "name=" + ",".join("!x" for _ in range(60)),
+    ],
+)
 def test_no_operation_is_done_on_all_rows_of_conditions_that_are_half_understood(world: Flask, condition: str) -> None:
     asker = principal(world, "platform_admin")
     path = f"/operate/sync_app_info?all=1&view=MiniProgramView&{condition}"

@@ -9,6 +9,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -19,10 +20,10 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app.i18n import LANGUAGES
-from app.models.base import State
-from app.tenancy import PLATFORM, app_scope
-from app.views.base import ConsoleView
+from app.console.base import ConsoleView
+from app.data.tenancy import PLATFORM, app_scope
+from app.data.types import State
+from app.i18n.language import LANGUAGES
 from tests import world as worlds
 from tests.conftest import csrf_token
 from tests.test_every_view import addresses
@@ -31,19 +32,64 @@ from tests.world import ALICE, HIDDEN, Principal, build, principal, value_of
 MARK = "xq9"  # in every payload: an element or attribute that holds it and is not ours has come through
 TAGS_OF_OURS = frozenset({"script", "iframe", "object", "embed", "base", "svg", "math", "meta", "style", "link"})
 PAYLOADS = (
-    "<script>xq9()</script>", "</script><script>xq9()</script>", "<img src=xq9 onerror=xq9()>", "<svg onload=xq9()>",
-    "\"><img src=xq9 onerror=xq9()>", "'><img src=xq9 onerror=xq9()>", "\" onmouseover=\"xq9()", "' onmouseover='xq9()",
-    "` onmouseover=xq9() x=`", "javascript:xq9()", "JaVaScRiPt:xq9()", "java\tscript:xq9()", " javascript:xq9()",
-    "data:text/html,<script>xq9()</script>", "vbscript:xq9()", "//xq9.example/", "/\\xq9.example", "https:xq9.example",
-    "</title><xq9>", "</textarea><xq9>", "</style><xq9>", "</select><xq9>", "</template><xq9>", "--><xq9>", "<!--xq9",
-    "]]><xq9>", "<![CDATA[<xq9>]]>", "<xq9 hx-get=/logout/ hx-trigger=load>", "\" hx-on:load=\"xq9()", "\" autofocus onfocus=xq9() x=\"",
-    "<form action=//xq9><input type=submit>", "<base href=//xq9/>", "<meta http-equiv=refresh content=0;url=//xq9>",
-    "<math><mi xlink:href=javascript:xq9()>", "<details open ontoggle=xq9()>", "<style>@import'//xq9'</style>",
-    "{{7*191}}xq9", "{% print 7*191 %}xq9", "${7*191}xq9", "#{7*191}xq9", "{0.__class__.__mro__}xq9", "%(xq9)s%s%n",
-    "&lt;img src=xq9 onerror=xq9()&gt;", "&#60;xq9&#62;", "\\u003cxq9\\u003e", "＜xq9＞", "\u202exq9\u202d", "<xq9\n>",
-    "=HYPERLINK(\"//xq9\")", "+cmd|'/c xq9'!A1", "-2+3+xq9", "@SUM(xq9)", "\t=xq9", "＝xq9", "已保存商户「<xq9>」",
-)  # fmt: skip
+    "<script>xq9()</script>",
+    "</script><script>xq9()</script>",
+    "<img src=xq9 onerror=xq9()>",
+    "<svg onload=xq9()>",
+    '"><img src=xq9 onerror=xq9()>',
+    "'><img src=xq9 onerror=xq9()>",
+    '" onmouseover="xq9()',
+    "' onmouseover='xq9()",
+    "` onmouseover=xq9() x=`",
+    "javascript:xq9()",
+    "JaVaScRiPt:xq9()",
+    "java\tscript:xq9()",
+    " javascript:xq9()",
+    "data:text/html,<script>xq9()</script>",
+    "vbscript:xq9()",
+    "//xq9.example/",
+    "/\\xq9.example",
+    "https:xq9.example",
+    "</title><xq9>",
+    "</textarea><xq9>",
+    "</style><xq9>",
+    "</select><xq9>",
+    "</template><xq9>",
+    "--><xq9>",
+    "<!--xq9",
+    "]]><xq9>",
+    "<![CDATA[<xq9>]]>",
+    "<xq9 hx-get=/logout/ hx-trigger=load>",
+    '" hx-on:load="xq9()',
+    '" autofocus onfocus=xq9() x="',
+    "<form action=//xq9><input type=submit>",
+    "<base href=//xq9/>",
+    "<meta http-equiv=refresh content=0;url=//xq9>",
+    "<math><mi xlink:href=javascript:xq9()>",
+    "<details open ontoggle=xq9()>",
+    "<style>@import'//xq9'</style>",
+    "{{7*191}}xq9",
+    "{% print 7*191 %}xq9",
+    "${7*191}xq9",
+    "#{7*191}xq9",
+    "{0.__class__.__mro__}xq9",
+    "%(xq9)s%s%n",
+    "&lt;img src=xq9 onerror=xq9()&gt;",
+    "&#60;xq9&#62;",
+    "\\u003cxq9\\u003e",
+    "＜xq9＞",
+    "\u202exq9\u202d",
+    "<xq9\n>",
+    '=HYPERLINK("//xq9")',
+    "+cmd|'/c xq9'!A1",
+    "-2+3+xq9",
+    "@SUM(xq9)",
+    "\t=xq9",
+    "＝xq9",
+    "已保存商户「<xq9>」",
+)
 FORMULA = "=+-@＝＋－＠"  # what makes a spreadsheet calculate
+TURNS = 1 if os.environ.get("DOUZHOU_TEST_SERVER") else None  # of a database asked the same each turn
 LISTS = ("?q=<xq9>", "?cols=name", "?order=<xq9>")
 
 
@@ -186,7 +232,7 @@ def pages(app: Flask, asker: Principal) -> Iterator[tuple[str, TestResponse]]:
 def test_no_text_of_anybody_runs_anywhere(app: Flask, name: str) -> None:
     with app_scope(app, PLATFORM) as session:
         build(session)
-    asker, wrong, told, turns = principal(app, name), [], 0, range(0, len(PAYLOADS), 14)
+    asker, wrong, told, turns = principal(app, name), [], 0, range(0, len(PAYLOADS), 14)[:TURNS]
     for turn, language in zip(turns, itertools.cycle(LANGUAGES)):
         asker.client.set_cookie("locale", language)
         with app_scope(app, PLATFORM) as session:

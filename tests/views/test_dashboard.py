@@ -16,7 +16,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from app.data.clock import SHANGHAI, utcnow
 from app.extensions import db
+from app.kept import kept_of
+from app.link import connection
 from app.models import (
     AuthorizationState,
     Door,
@@ -32,18 +35,17 @@ from app.models import (
     VersionEvent,
     VersionState,
 )
-from app.models.base import utcnow
 from app.operations import fleet
 from app.views import dashboard
 from tests.conftest import Actors
-from tests.views.conftest import text_of, visible
+from tests.pages import text_of, visible
 
 LARGE = "73012345678901234"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept() -> None:
-    dashboard._kept.clear()
+def _nothing_kept(app: Flask) -> None:
+    kept_of(app).forget("trends")
 
 
 def _app(actors: Actors, number: int, **values: Any) -> MiniProgram:
@@ -78,9 +80,17 @@ def _fleet(actors: Actors) -> Iterator[MiniProgram]:
 def _run(actors: Actors, state: RunState, at: datetime) -> OperationRun:
     app = actors.alice_app
     return OperationRun(
-        operation="release", door=Door.ROW, state=state, created_at=at, merchant_id=app.merchant_id, appid=app.appid,
-        subject_type="mini_program", subject_id=app.id, mini_program_id=app.id, lock_key=f"mini_program:{app.id}",
-    )  # fmt: skip
+        operation="release",
+        door=Door.ROW,
+        state=state,
+        created_at=at,
+        merchant_id=app.merchant_id,
+        appid=app.appid,
+        subject_type="mini_program",
+        subject_id=app.id,
+        mini_program_id=app.id,
+        lock_key=f"mini_program:{app.id}",
+    )
 
 
 @pytest.fixture
@@ -93,18 +103,24 @@ def busy(session: Session, actors: Actors, third_party_app: ThirdPartyApp) -> Ac
     session.add(Template(third_party_app_id=third_party_app.id, template_id=f"{LARGE}1", version="2.7.1"))
     session.add_all(
         InboundEvent(
-            unique_key=f"k{number}", event="PACKAGE_AUDIT", third_party_app_id=third_party_app.id, receiver="message",
+            unique_key=f"k{number}",
+            event="PACKAGE_AUDIT",
+            third_party_app_id=third_party_app.id,
+            receiver="message",
             state=InboundState.FAILED,
         )
         for number in range(3)
-    )  # fmt: skip
+    )
     session.add_all(
         JobRun(job=job, slot=slot, outcome=outcome)
         for job, slot, outcome in (
-            ("sync_audits", "1", "ok"), ("sync_audits", "2", "failed"), ("housekeeping", "1", "failed"),
-            ("housekeeping", "2", "ok"), ("a_job_that_is_no_more", "1", "failed"),
+            ("sync_audits", "1", "ok"),
+            ("sync_audits", "2", "failed"),
+            ("housekeeping", "1", "failed"),
+            ("housekeeping", "2", "ok"),
+            ("a_job_that_is_no_more", "1", "failed"),
         )
-    )  # fmt: skip
+    )
     session.commit()
     return actors
 
@@ -152,8 +168,18 @@ def test_every_number_of_the_workbench_is_that_of_its_list(busy: Actors, operato
 def test_what_needs_a_person_is_counted_as_it_was_made(busy: Actors, operator: FlaskClient) -> None:
     found = dict(numbers(text_of(operator, "/")))
     by_view = {item.title: url for item in dashboard.NEEDS for url in found if _leads(url, item)}
-    expected = {"审核被驳回": 2, "审核超时未出结果": 3, "授权 7 天内到期": 5, "缺少必要权限": 6, "待认领小程序": 10,
-                "结果待核实": 1, "24 小时内失败的操作": 2, "执行失败的定时任务": 1, "处理失败的推送": 3, "第三方应用异常": 1}  # fmt: skip
+    expected = {
+        "审核被驳回": 2,
+        "审核超时未出结果": 3,
+        "授权 7 天内到期": 5,
+        "缺少必要权限": 6,
+        "待认领小程序": 10,
+        "结果待核实": 1,
+        "24 小时内失败的操作": 2,
+        "执行失败的定时任务": 1,
+        "处理失败的推送": 3,
+        "第三方应用异常": 1,
+    }
     assert {title: found[url] for title, url in by_view.items()} == expected
 
 
@@ -212,11 +238,13 @@ def test_the_workbench_costs_few_statements_however_much_there_is(
     app: Flask, busy: Actors, operator: FlaskClient, session: Session
 ) -> None:
     text_of(operator, "/")
+    connection.breaker(app).forget()  # it looks anew every few seconds: now it does both times
     with counted(app) as few:
         text_of(operator, "/")
     session.add_all(_app(busy, 1000 + number, live_version="1.0.0", audit_state="auditing") for number in range(60))
     session.add_all(_run(busy, RunState.SUCCEEDED, utcnow()) for _ in range(30))
     session.commit()
+    connection.breaker(app).forget()
     with counted(app) as many:
         text_of(operator, "/")
     assert len(few) == len(many) <= 16
@@ -228,14 +256,19 @@ def test_the_workbench_costs_few_statements_however_much_there_is(
 @pytest.fixture
 def days(session: Session, actors: Actors) -> Actors:
     """Audits of two days in Shanghai, one of them just before and after midnight there."""
-    midnight = datetime.now(fleet.SHANGHAI).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = datetime.now(SHANGHAI).replace(hour=0, minute=0, second=0, microsecond=0)
     app = actors.alice_app
     lines = [
-        ("auditing", midnight - timedelta(seconds=1)), ("auditing", midnight), ("approved", midnight),
-        ("approved", midnight - timedelta(days=1)), ("approved", midnight - timedelta(days=3)),
-        ("rejected", midnight), ("released", midnight - timedelta(days=29)),
-        ("released", midnight - timedelta(days=29, seconds=1)), ("note", midnight),
-    ]  # fmt: skip
+        ("auditing", midnight - timedelta(seconds=1)),
+        ("auditing", midnight),
+        ("approved", midnight),
+        ("approved", midnight - timedelta(days=1)),
+        ("approved", midnight - timedelta(days=3)),
+        ("rejected", midnight),
+        ("released", midnight - timedelta(days=29)),
+        ("released", midnight - timedelta(days=29, seconds=1)),
+        ("note", midnight),
+    ]
     session.add_all(
         VersionEvent(
             merchant_id=app.merchant_id,
@@ -249,10 +282,14 @@ def days(session: Session, actors: Actors) -> Actors:
     for number, minutes in enumerate((10, 30, 95)):
         session.add(
             Version(
-                merchant_id=app.merchant_id, mini_program_id=app.id, number=f"1.0.{number}", state=VersionState.APPROVED,
-                submitted_at=utcnow() - timedelta(minutes=minutes), decided_at=utcnow(),
+                merchant_id=app.merchant_id,
+                mini_program_id=app.id,
+                number=f"1.0.{number}",
+                state=VersionState.APPROVED,
+                submitted_at=utcnow() - timedelta(minutes=minutes),
+                decided_at=utcnow(),
             )
-        )  # fmt: skip
+        )
     session.commit()
     return actors
 
@@ -264,7 +301,7 @@ def test_days_begin_at_midnight_in_shanghai(session: Session, days: Actors) -> N
     assert found.counts["rejected"][-1] == 1
     assert found.counts["released"] == [1] + [0] * 29
     assert len(found.days) == 30
-    assert found.days[-1] == datetime.now(fleet.SHANGHAI).date()
+    assert found.days[-1] == datetime.now(SHANGHAI).date()
 
 
 def test_rates_and_the_median_are_of_the_same_days(session: Session, days: Actors) -> None:
@@ -293,8 +330,11 @@ def test_the_chart_holds_what_the_table_says(days: Actors, operator: FlaskClient
     (chart,) = charts(text_of(operator, "/trends?days=7"))
     assert len(chart["labels"]) == 7
     assert {series["name"]: sum(series["values"]) for series in chart["series"]} == {
-        "提交审核": 2, "审核通过": 3, "审核驳回": 1, "发布上线": 0,
-    }  # fmt: skip
+        "提交审核": 2,
+        "审核通过": 3,
+        "审核驳回": 1,
+        "发布上线": 0,
+    }
 
 
 @pytest.mark.parametrize("asked", ["", "0", "-1", "100000", "x", "30;drop"])
@@ -333,10 +373,16 @@ def test_a_merchant_reads_why_it_was_rejected_and_what_to_do(
     app.audit_state = "rejected"
     session.add(
         Version(
-            merchant_id=app.merchant_id, mini_program_id=app.id, number="1.0.3", state=VersionState.REJECTED,
-            uploaded_at=utcnow(), submitted_at=utcnow(), decided_at=utcnow(), reason="缺少营业执照",
+            merchant_id=app.merchant_id,
+            mini_program_id=app.id,
+            number="1.0.3",
+            state=VersionState.REJECTED,
+            uploaded_at=utcnow(),
+            submitted_at=utcnow(),
+            decided_at=utcnow(),
+            reason="缺少营业执照",
         )
-    )  # fmt: skip
+    )
     session.commit()
     words = visible(text_of(client_for("owner", actors.alice), "/"))
     assert "缺少营业执照" in words

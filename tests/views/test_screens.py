@@ -12,24 +12,40 @@ from flask_appbuilder import ModelView
 from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
+from app.console.base import ConsoleView, MerchantFace, PlatformView
 from app.models.user import PLATFORM_ROLES
-from app.views.base import ConsoleView, MerchantFace, PlatformView
 from tests.conftest import Actors
-from tests.views.conftest import BATCH, text_of
+from tests.pages import BATCH, text_of
 
 # Views that are no lists of a model, each with its reason.
 OTHERS = {
-    "ApiKeyView": "own API keys", "BatchView": "progress of a batch", "ChoicesView": "options of select fields",
-    "DashboardView": "the first page", "JobView": "jobs are no rows", "LocaleView": "FAB's language switch",
-    "LoginAsView": "log in as", "LoginView": "log-in", "MenuApi": "FAB's menu as JSON",
-    "NoticeSettingsView": "own rules and channels", "NoticesView": "own notifications", "OpenApi": "the API described",
-    "OperateView": "confirmation", "PaletteView": "answers of the search over everything",
-    "ProfileView": "own account", "SavedViewsView": "a list as it was kept", "SwaggerView": "the API's page",
-    "SystemView": "facts", "TasksView": "own long work", "TwoFactorView": "own second factor",
+    "ApiKeyView": "own API keys",
+    "BatchView": "progress of a batch",
+    "ChoicesView": "options of select fields",
+    "DashboardView": "the first page",
+    "JobView": "jobs are no rows",
+    "LocaleView": "FAB's language switch",
+    "LoginAsView": "log in as",
+    "LoginView": "log-in",
+    "MenuApi": "FAB's menu as JSON",
+    "NoticeSettingsView": "own rules and channels",
+    "NoticesView": "own notifications",
+    "OpenApi": "the API described",
+    "OperateView": "confirmation",
+    "PaletteView": "answers of the search over everything",
+    "ProfileView": "own account",
+    "SavedViewsView": "a list as it was kept",
+    "SwaggerView": "the API's page",
+    "SystemView": "facts",
+    "TasksView": "own long work",
+    "TwoFactorView": "own second factor",
     "UtilView": "FAB's way back",
-    "SecurityApi": "REST", "OperationsApi": "REST", "MerchantApi": "REST", "MiniProgramApi": "REST",
+    "SecurityApi": "REST",
+    "OperationsApi": "REST",
+    "MerchantApi": "REST",
+    "MiniProgramApi": "REST",
     "VersionApi": "REST",
-}  # fmt: skip
+}
 
 
 def _views(app: Flask) -> list[ConsoleView]:
@@ -102,7 +118,7 @@ def test_an_unclaimed_app_is_given_to_a_merchant(session: Session, full: Actors,
     from sqlalchemy import select
 
     from app.models import MiniProgram
-    from tests.views.conftest import submit
+    from tests.pages import submit
 
     row = session.scalars(select(MiniProgram).where(MiniProgram.merchant_id.is_(None))).one()
     assert "无主小程序" in text_of(operator, "/unclaimedminiprogramview/list/")

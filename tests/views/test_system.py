@@ -12,7 +12,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
-from app import jobs
+from app.data.clock import utcnow
+from app.data.tenancy import PLATFORM, app_scope
+from app.jobs import schedule
 from app.jobs.dispatch import Dispatcher
 from app.jobs.housekeeping import clean
 from app.models import (
@@ -26,12 +28,10 @@ from app.models import (
     RunState,
     ThirdPartyApp,
 )
-from app.models.base import utcnow
 from app.operations import vitals
-from app.tenancy import PLATFORM, app_scope
 from app.views import system
 from tests.conftest import COMPONENT, Actors
-from tests.views.conftest import text_of, visible
+from tests.pages import text_of, visible
 
 
 @pytest.fixture
@@ -63,9 +63,11 @@ def test_the_page_holds_no_secret(
     app: Flask, admin: FlaskClient, third_party_app: ThirdPartyApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = {
-        "REDIS_URL": "redis://:redis-pass@cache.internal:6379/0", "SMTP_URL": "smtps://me:mail-pass@smtp.internal:465",
-        "METRICS_TOKEN": "metrics-token-4711", "DOUYIN_OPEN_URL": "https://user:proxy-pass@proxy.internal",
-    }  # fmt: skip
+        "REDIS_URL": "redis://:redis-pass@cache.internal:6379/0",
+        "SMTP_URL": "smtps://me:mail-pass@smtp.internal:465",
+        "METRICS_TOKEN": "metrics-token-4711",
+        "DOUYIN_OPEN_URL": "https://user:proxy-pass@proxy.internal",
+    }
     for name, value in told.items():
         monkeypatch.setitem(app.config, name, value)
     text = text_of(admin, "/system/")
@@ -137,10 +139,16 @@ def test_a_worker_that_fell_silent_counts_as_stopped(session: Session, actors: A
     _heartbeat(session, "silent:1", timedelta(minutes=5))
     session.add(
         OperationRun(
-            operation="release", door=Door.ROW, state=RunState.QUEUED, subject_type="mini_program", appid="tt",
-            subject_id=actors.alice_app.id, lock_key="mini_program:1", not_before=utcnow() - timedelta(minutes=9),
+            operation="release",
+            door=Door.ROW,
+            state=RunState.QUEUED,
+            subject_type="mini_program",
+            appid="tt",
+            subject_id=actors.alice_app.id,
+            lock_key="mini_program:1",
+            not_before=utcnow() - timedelta(minutes=9),
         )
-    )  # fmt: skip
+    )
     session.commit()
     tone, words = vital(admin, "工作进程")
     assert tone == "bad"
@@ -160,7 +168,9 @@ def test_old_heartbeats_are_cleared_away(app: Flask, session: Session) -> None:
 
 def test_the_scheduler_is_late_when_its_slots_are(session: Session, admin: FlaskClient) -> None:
     now = utcnow()
-    session.add_all(JobRun(job=job, slot="1", outcome="ok", started_at=now, finished_at=now) for job in jobs.SCHEDULE)
+    session.add_all(
+        JobRun(job=job, slot="1", outcome="ok", started_at=now, finished_at=now) for job in schedule.SCHEDULE
+    )
     session.commit()
     assert vital(admin, "调度器")[0] == "good"
     session.query(JobRun).filter_by(job="sync_audits").update({"started_at": now - timedelta(hours=1)})
@@ -188,8 +198,13 @@ def test_douyin_is_out_of_reach_when_the_latest_call_had_no_answer(
 
 def test_calls_are_counted_in_their_hours(session: Session) -> None:
     hour = utcnow().replace(minute=0, second=0, microsecond=0)
-    lines = [(hour, "ok"), (hour - timedelta(seconds=1), "error"), (hour - timedelta(hours=2), "timeout"),
-             (hour - timedelta(hours=23), "ok"), (hour - timedelta(hours=23, seconds=1), "ok")]  # fmt: skip
+    lines = [
+        (hour, "ok"),
+        (hour - timedelta(seconds=1), "error"),
+        (hour - timedelta(hours=2), "timeout"),
+        (hour - timedelta(hours=23), "ok"),
+        (hour - timedelta(hours=23, seconds=1), "ok"),
+    ]
     session.add_all(ApiCall(at=at, name="x", method="POST", path="/x", outcome=what) for at, what in lines)
     session.commit()
     _starts, found = vitals.calls_by_hour(session)
@@ -239,10 +254,14 @@ def ran(session: Session) -> None:
         failed = number in {3, 24}
         session.add(
             JobRun(
-                job="sync_audits", slot=str(number), outcome="failed" if failed else "ok", started_at=now,
-                finished_at=now + timedelta(seconds=1.5), result=f"第 {number} 次",
+                job="sync_audits",
+                slot=str(number),
+                outcome="failed" if failed else "ok",
+                started_at=now,
+                finished_at=now + timedelta(seconds=1.5),
+                result=f"第 {number} 次",
             )
-        )  # fmt: skip
+        )
     session.add(JobRun(job="housekeeping", slot="1", outcome="ok", started_at=now, actor_name="小王"))
     session.commit()
 
@@ -286,7 +305,7 @@ def test_failed_jobs_can_be_shown_alone(ran: None, admin: FlaskClient) -> None:
 
 def test_the_newest_run_of_each_job_is_the_one_with_the_greatest_number(app: Flask, ran: None) -> None:
     with app_scope(app, PLATFORM) as own:
-        found = jobs.last_runs(own)
+        found = schedule.last_runs(own)
     assert {job: run.result for job, run in found.items()} == {"sync_audits": "第 24 次", "housekeeping": ""}
 
 

@@ -1,0 +1,1 @@
+"""Who may what: who asks, roles, logging in, sessions, second factors, keys, accounts."""

@@ -1,0 +1,1 @@
+"""REST for operators and their scripts."""

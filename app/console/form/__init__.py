@@ -1,0 +1,1 @@
+"""Forms, whole and in parts, and what becomes of two people's changes."""

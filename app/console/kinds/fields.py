@@ -1,0 +1,108 @@
+"""The fields of forms that kinds of value need beyond WTForms' own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from wtforms import Field, SelectChoice, SelectField, StringField, TextAreaField
+from wtforms.validators import InputRequired
+from wtforms.widgets import DateInput, TextArea, TextInput
+
+from app.data.kinds.apart import Document
+from app.data.kinds.base import Kind
+from app.errors import Refused
+
+
+def stripped(value: Any) -> Any:
+    """Text without the blanks around it."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def required(label: str) -> InputRequired:
+    return InputRequired(f"请填写{label}")
+
+
+def options(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
+    """Choices of a select field from (value, text)."""
+    return [SelectChoice(value, text) for value, text in pairs]
+
+
+class CodeField(StringField):
+    """A code, a secret or a key: kept letter for letter as it was typed, without the blanks around it."""
+
+    def __init__(self, label: str, **kwargs: Any) -> None:
+        super().__init__(label, **{"filters": [stripped], **kwargs})
+
+
+class LetterField(TextAreaField):
+    """Several lines kept letter for letter, as a program reads them."""
+
+    def __init__(self, label: str, **kwargs: Any) -> None:
+        super().__init__(label, **{"filters": [stripped], **kwargs})
+
+
+class KindField(Field):
+    """What was typed, as a kind reads it in an import, too; what it refuses is said beside the field, and stays typed.
+
+    `written` says how one would type a value.
+    """
+
+    def __init__(self, label: str, kind: Kind, written: Callable[[Any], str] = str, **kwargs: Any) -> None:
+        super().__init__(label, **kwargs)
+        self.kind, self.written = kind, written
+
+    def process_formdata(self, valuelist: Sequence[str]) -> None:
+        text = valuelist[0].strip() if valuelist else ""
+        try:
+            self.data = self.kind.parse(text, self.label.text) if text else None
+        except Refused as refused:
+            raise ValueError(refused.message) from None
+
+    def _value(self) -> str:
+        if self.raw_data:
+            return str(self.raw_data[0])
+        return "" if self.data is None else self.written(self.data)
+
+
+class TypedField(KindField):
+    """A number or an amount, as people write it: a field of type number would not take 1,200 or 5 %."""
+
+    widget = TextInput()
+
+    def __init__(self, label: str, kind: Kind, written: Callable[[Any], str] = str, **kwargs: Any) -> None:
+        super().__init__(label, kind, written, **{"render_kw": {"inputmode": "decimal"}, **kwargs})
+
+
+class DayField(KindField):
+    """A date: the browser's own calendar gives it as ISO, other programs as they like."""
+
+    widget = DateInput()
+
+
+class DocumentField(KindField):
+    """JSON, checked and kept as a value."""
+
+    widget = TextArea()
+
+    def __init__(self, label: str, **kwargs: Any) -> None:
+        super().__init__(label, Document(), _indented, **kwargs)
+
+
+def _indented(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+class YesNoField(SelectField):
+    """Yes or no in words, where an empty box would not say which of the two is meant."""
+
+    def __init__(self, label: str, **kwargs: Any) -> None:
+        super().__init__(label, choices=options([("1", "是"), ("0", "否")]), coerce=_yes_or_no, **kwargs)
+
+
+def _yes_or_no(value: Any) -> bool:
+    known = {"1": True, "True": True, "0": False, "False": False}
+    if str(value) not in known:
+        raise ValueError("neither yes nor no")
+    return known[str(value)]

@@ -1,0 +1,1 @@
+"""Lists: rows, editing in place, saved views, order."""

@@ -1,0 +1,1 @@
+"""Operations from the screens: buttons, the page to confirm with, batches."""

@@ -1,0 +1,1 @@
+"""Asking a table for a page of rows: filters, the plan of columns, text search."""

@@ -1,0 +1,1 @@
+"""One row: its page, tabs and history."""

@@ -1,0 +1,245 @@
+"""Kinds of one plain value: texts, numbers, amounts, yes and no, days and moments, other rows."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from app.data import texts, written
+from app.data.clock import SHANGHAI
+from app.data.keys import GREATEST_INTEGER, parse_key
+from app.data.kinds.base import Kind
+from app.data.written import halved
+from app.errors import Refused
+
+GREATEST_FEN = 10**15
+YES_OR_NO = {True: "是", False: "否"}
+_KNOWN_YES = dict.fromkeys(("是", "1", "true", "on", "yes", "y"), True) | dict.fromkeys(
+    ("否", "0", "false", "off", "no", "n"), False
+)
+
+
+class Words(Kind):
+    """A text, of one line or of several."""
+
+    operators, holds_text = ("ct", "eq"), True
+
+    def __init__(self, longest: int = 255, *, lines: bool = False) -> None:
+        self.longest, self.several_lines, self.rule = longest, lines, f"最多 {longest} 个字"
+
+    def clean(self, text: str) -> str:
+        return texts.cleaned(text, lines=self.several_lines)
+
+    def parse(self, text: str, label: str) -> str:
+        text = texts.checked(text, label, lines=self.several_lines)
+        if len(text) > self.longest:
+            raise Refused(f"{label}最多 {self.longest} 个字，现在有 {len(text)} 个")
+        return text
+
+    def same(self, one: Any, other: Any) -> bool:
+        """Also where they differ in blanks and in what is not seen."""
+        return self.clean(one or "") == self.clean(other or "")
+
+
+class Name(Words):
+    """What people tell rows apart by. A twin beside the column (`app.data.names`) makes one of what reads the same, for
+    searches and for uniqueness; a capital corrected is a change all the same."""
+
+
+class Number(Kind):
+    """A whole number."""
+
+    operators = ("eq", "gte", "lte")
+    rule = "整数"
+
+    def __init__(self, greatest: int = GREATEST_INTEGER) -> None:
+        self.greatest = greatest
+
+    def parse(self, text: str, label: str) -> int:
+        text = written.digits(text, label)
+        text = text.split(".")[0] if re.fullmatch(r"(?a)[+-]?\d+\.0+", text) else text
+        if not re.fullmatch(r"(?a)[+-]?\d{1,19}", text) or abs(int(text)) > self.greatest:
+            raise Refused(f"{label}应为整数")
+        return int(text)
+
+    def asked(self, text: str) -> int | None:
+        number = int(text)
+        return number if abs(number) <= self.greatest else None
+
+    def exported(self, value: Any) -> Any:
+        return value
+
+
+class Count(Number):
+    """How many or how much: a number that is read as one, and no name of anything."""
+
+
+class Fraction(Kind):
+    """A number with places behind the point."""
+
+    operators = ("eq", "gte", "lte")
+    rule, unit = "数字", ""
+
+    def __init__(self, places: int = 2, precision: int = 10, made: Callable[[str], Any] = Decimal) -> None:
+        self.places, self.precision, self.made = places, precision, made
+
+    def parse(self, text: str, label: str) -> Any:
+        number = written.number(text, label, unit=self.unit)
+        if abs(number) >= 10 ** (self.precision - self.places):
+            raise Refused(f"{label}应为不超过 {self.precision - self.places} 位整数的数字")
+        if number != round(number, self.places):
+            raise Refused(f"{label}最多 {self.places} 位小数")
+        return self.made(str(number))
+
+    def asked(self, text: str) -> float | None:
+        return float(text) if math.isfinite(float(text)) else None
+
+    def plain(self, value: Any) -> str:
+        return "" if value is None else f"{value:.10g}"
+
+    def exported(self, value: Any) -> Any:
+        return value
+
+    def encode(self, value: Any) -> Any:
+        return str(value) if isinstance(value, Decimal) else value  # JSON has floats itself
+
+    def decode(self, held: Any) -> Any:
+        return None if held is None else self.made(str(held))
+
+
+class Percent(Fraction):
+    """A share, kept as the number before the sign: 5.5 for 5.5 %."""
+
+    rule, unit = "数字；百分比格式的单元格按显示的数读取，5% 即 5", "%"
+
+
+class Money(Kind):
+    """An amount in fen; people read and write yuan."""
+
+    operators = ("eq", "gte", "lte")
+    rule = "金额（元），最多两位小数"
+
+    def parse(self, text: str, label: str) -> int:
+        text = re.sub(r"^([+-]?)[¥￥]\s*", r"\1", halved(text)).removesuffix("元").strip()
+        fen = written.number(text, label) * 100
+        if fen != int(fen):
+            raise Refused(f"{label}最多 2 位小数")
+        if abs(fen) > GREATEST_FEN:
+            raise Refused(f"{label}超出范围")
+        return int(fen)
+
+    def asked(self, text: str) -> int | None:
+        fen = Decimal(text) * 100 if written.PLAIN_NUMBER.fullmatch(text) else Decimal("NaN")
+        return int(fen) if fen.is_finite() and abs(fen) <= GREATEST_FEN and fen == int(fen) else None
+
+    def plain(self, value: Any) -> str:
+        if value is None:
+            return ""
+        whole, rest = divmod(abs(value), 100)
+        return f"{'-' if value < 0 else ''}¥{whole:,}.{rest:02}"
+
+    def exported(self, value: Any) -> Any:
+        return None if value is None else Decimal(value) / 100
+
+
+class YesNo(Kind):
+    """Yes or no."""
+
+    operators = ("eq", "neq")
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        return tuple(YES_OR_NO.values())
+
+    def parse(self, text: str, label: str) -> bool:
+        found = _KNOWN_YES.get(halved(text).lower())
+        if found is None:
+            raise Refused(f"{label}应为 是 或 否")
+        return found
+
+    def asked(self, text: str) -> bool | None:
+        return _KNOWN_YES.get(text.lower())
+
+    def plain(self, value: Any) -> str:
+        return "" if value is None else YES_OR_NO[bool(value)]
+
+
+class Day(Kind):
+    """A date."""
+
+    operators = ("gte", "lte")
+    rule = "日期"
+
+    def parse(self, text: str, label: str) -> date:
+        day = written.day(text)
+        if day is None:
+            raise Refused(f"{label}应为日期，例如 2027-12-31")
+        return day
+
+    def asked(self, text: str) -> date | None:
+        return date.fromisoformat(text[:10])
+
+    def exported(self, value: Any) -> Any:
+        return value
+
+    def encode(self, value: Any) -> Any:
+        return None if value is None else value.isoformat()
+
+    def decode(self, held: Any) -> Any:
+        return date.fromisoformat(held) if held else None
+
+
+class Moment(Kind):
+    """A point in time: UTC in the database, Shanghai's for people."""
+
+    operators = ("gte", "lte")
+    rule = "时间"
+
+    def parse(self, text: str, label: str) -> datetime:
+        try:
+            moment = datetime.fromisoformat(halved(text).replace("/", "-"))
+        except ValueError:
+            raise Refused(f"{label}应为时间，例如 2027-12-31 18:00") from None
+        return moment if moment.tzinfo else moment.replace(tzinfo=SHANGHAI)
+
+    def asked(self, text: str) -> datetime | None:
+        """The beginning of a day."""
+        day = date.fromisoformat(text[:10])
+        return datetime.combine(day, datetime.min.time(), SHANGHAI) if 1 < day.year < 9999 else None
+
+    def plain(self, value: Any) -> str:
+        return "" if value is None else value.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M")
+
+    def exported(self, value: Any) -> Any:
+        return value
+
+    def encode(self, value: Any) -> Any:
+        return None if value is None else value.isoformat()
+
+    def decode(self, held: Any) -> Any:
+        return datetime.fromisoformat(held) if held else None
+
+
+class Relation(Kind):
+    """Another row, by its number; whoever has a session looks it up. `table` is where, as far as anybody said."""
+
+    operators = ("rel",)
+
+    def __init__(self, table: str = "") -> None:
+        self.table = table
+
+    def parse(self, text: str, label: str) -> int:
+        key = parse_key(text.strip())
+        if key is None:
+            raise Refused(f"所选的{label}不存在：请重新选择")
+        return key
+
+    def asked(self, text: str) -> int | None:
+        return parse_key(text)
+
+    def encode(self, value: Any) -> Any:
+        return getattr(value, "id", value)

@@ -1,0 +1,1 @@
+"""Chinese is the language of the source; gettext catalogues say it in others."""

@@ -1,0 +1,1 @@
+"""Speaking to Douyin as somebody: tokens, pace, the breaker, and the log of calls."""

@@ -1,0 +1,1 @@
+"""Telling people: kinds of notices, who is told what, and the channels by which it reaches them."""

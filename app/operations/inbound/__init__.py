@@ -1,0 +1,1 @@
+"""Pushes: verified and stored within the request, processed afterwards."""

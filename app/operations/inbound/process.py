@@ -1,0 +1,233 @@
+"""Pushes, after the request: processed once, in order per app."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from flask import Flask
+from sqlalchemy import and_, case, exists, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from app.data.clock import utcnow
+from app.data.engine import reading, rows_changed
+from app.data.tenancy import PLATFORM, app_scope
+from app.douyin.inbound import InboundMessage, MalformedEvent, UnknownEvent, parse
+from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused
+from app.i18n.sentence import ours, say
+from app.link import holds
+from app.link.exchange import note
+from app.models import InboundEvent, InboundState, MiniProgram
+from app.operations.inbound.events import HANDLERS, UNAUTHORIZED, URGENT, Later, Push, Result
+from app.operations.inbound.receive import MESSAGE
+
+log = structlog.get_logger(__name__)
+MOST_ATTEMPTS = 12
+MALFORMED_ATTEMPTS = 4  # the later events of its app wait for it, and what it lacks seldom comes by waiting
+AT_ONCE = 8
+HELD_SECONDS = 15.0
+A_ROUND = 32
+_PASSING = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER})
+_OPEN = (InboundState.RECEIVED, InboundState.PROCESSING)
+
+
+# Afterwards
+
+
+def process_due(app: Flask, limit: int = 500) -> int:
+    """Process what is due, tickets and revocations first; gives how many, whatever the verdict."""
+    done = 0
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="inbound") as pool:
+        while done < limit:
+            ids = _due(app, min(A_ROUND, limit - done))
+            if not ids:
+                break
+            worked = sum(pool.map(lambda event_id: process(app, event_id), ids))
+            if not worked:
+                break  # others have them
+            done += worked
+    return done
+
+
+def take_tickets(app: Flask) -> int:
+    """Work off the tickets that wait, for whoever needs one now and has no worker running; gives how many.
+
+    Not with a transaction of the caller's open: on SQLite that may hold the only write lock.
+    """
+    waiting = select(InboundEvent.id).where(InboundEvent.event == "PUSH", _claimable(utcnow()))
+    with app_scope(app, PLATFORM) as session, reading():
+        ids = list(session.scalars(waiting.order_by(InboundEvent.id).limit(A_ROUND)))
+    return sum(process(app, event_id) for event_id in ids)
+
+
+def _due(app: Flask, limit: int) -> list[int]:
+    now = utcnow()
+    older = aliased(InboundEvent)
+    waits = exists(
+        select(older.id).where(
+            older.appid == InboundEvent.appid,
+            older.third_party_app_id == InboundEvent.third_party_app_id,
+            older.id < InboundEvent.id,
+            older.state.in_(_OPEN),
+        )
+    )
+    urgent = InboundEvent.event.in_(URGENT)
+    statement = (
+        select(InboundEvent.id)
+        .where(_claimable(now), or_(InboundEvent.appid == "", urgent, ~waits))
+        .order_by(case((urgent, 0), else_=1), InboundEvent.id)
+        .limit(limit)
+    )
+    with app_scope(app, PLATFORM) as session, reading():
+        return list(session.scalars(statement))
+
+
+def _claimable(now: datetime) -> Any:
+    return or_(
+        and_(InboundEvent.state == InboundState.RECEIVED, InboundEvent.not_before <= now),
+        and_(InboundEvent.state == InboundState.PROCESSING, InboundEvent.lease_until < now),
+    )
+
+
+def process(app: Flask, event_id: int) -> bool:
+    """Work on one event if it is free; False when another worker has it."""
+    push = _claim(app, event_id)
+    if push is None:
+        return False
+    try:
+        result = _handle(app, push)
+    except Later as later:
+        _postpone(app, push, str(later), later.seconds, counted=False)
+    except (MalformedEvent, msgspec.DecodeError) as problem:
+        _postpone(
+            app,
+            push,
+            say("事件内容不合接口约定：{problem}", problem=str(problem)[:400]),
+            _pause(push),
+            most=MALFORMED_ATTEMPTS,
+        )
+    except DouyinError as error:
+        text = say("{said} {advice}", said=error.message, advice=ours(error.advice)) if error.advice else error.message
+        if error.kind in _PASSING:
+            _postpone(app, push, text, error.retry_after or _pause(push))
+        else:
+            _close(app, push, Result(InboundState.FAILED, text))
+    except (NoAnswer, Refused) as error:
+        _not_now(app, push, error)
+    except Exception as fault:
+        log.exception("inbound_fault", event=event_id)
+        _postpone(app, push, f"内部错误（{type(fault).__name__}）", _pause(push))
+    else:
+        _close(app, push, result)
+    return True
+
+
+def _not_now(app: Flask, push: Push, error: NoAnswer | Refused) -> None:
+    """Later; without using up an attempt while what it needs is held; never where it was not granted."""
+    if isinstance(error, NotGranted):
+        _close(app, push, Result(InboundState.FAILED, error.message))
+    elif isinstance(error, Held):
+        _postpone(app, push, error.message, HELD_SECONDS, counted=False)
+    else:
+        _postpone(app, push, error.message, _pause(push))
+
+
+def _claim(app: Flask, event_id: int) -> Push | None:
+    now = utcnow()
+    lease = now + timedelta(seconds=8 * float(app.config["DOUYIN_TIMEOUT"]) + 30)
+    statement = (
+        update(InboundEvent)
+        .where(InboundEvent.id == event_id, _claimable(now))
+        .values(state=InboundState.PROCESSING, lease_until=lease, attempts=InboundEvent.attempts + 1)
+    )
+    with app_scope(app, PLATFORM) as session:
+        if rows_changed(session, statement) != 1:
+            session.rollback()
+            return None
+        session.commit()
+        with reading():
+            row = session.get_one(InboundEvent, event_id)
+        return Push(
+            id=row.id,
+            third_party_app_id=row.third_party_app_id,
+            name=row.event,
+            appid=row.appid,
+            event_at=row.event_at,
+            received_at=row.received_at,
+            attempt=row.attempts,
+            payload=row.payload or "{}",
+        )
+
+
+def _handle(app: Flask, push: Push) -> Result:
+    if push.name.partition(":")[0] == MESSAGE:
+        return Result(InboundState.IGNORED, "用户消息，不是事件：已存档，未做处理")
+    message: InboundMessage = parse(msgspec.json.decode(push.payload))
+    if isinstance(message, UnknownEvent) or push.name not in HANDLERS:
+        return Result(InboundState.IGNORED, "未知事件，已存档，未做处理")
+    return HANDLERS[push.name](app, push, message)
+
+
+def _pause(push: Push) -> float:
+    return min(600.0, 5.0 * 2.0 ** (push.attempt - 1))
+
+
+def _postpone(
+    app: Flask, push: Push, verdict: str, seconds: float, *, counted: bool = True, most: int = MOST_ATTEMPTS
+) -> None:
+    if counted and push.attempt >= most:
+        return _close(
+            app, push, Result(InboundState.FAILED, say("{verdict}；已多次重试，可手动重放", verdict=ours(verdict)))
+        )
+    values = {
+        "state": InboundState.RECEIVED,
+        "verdict": say("{verdict}；稍后自动重试", verdict=ours(verdict)),
+        "lease_until": None,
+    }
+    more = {"not_before": utcnow() + timedelta(seconds=seconds), "attempts": push.attempt - (not counted)}
+    with app_scope(app, PLATFORM) as session:
+        session.execute(_held(push).values(**values, **more))
+        session.commit()
+    return None
+
+
+def _close(app: Flask, push: Push, result: Result) -> None:
+    """The verdict and its line on the timeline, in one commit, if the event is still ours."""
+    values = {"state": result.state, "verdict": result.verdict, "lease_until": None, "processed_at": utcnow()}
+    with app_scope(app, PLATFORM) as session:
+        if rows_changed(session, _held(push).values(**values)) != 1:
+            session.rollback()
+            return
+        row = session.scalar(select(MiniProgram).where(MiniProgram.appid == push.appid))
+        if row is not None and push.name == UNAUTHORIZED and row.third_party_app_id == push.third_party_app_id:
+            holds.lift_mini_program(session, row.id)  # confirmed or not, the doubt is over
+        if row is not None and result.note:
+            session.info["actor"] = {"name": "抖音"}
+            note(session, row, "note", result.note, event=push.name, inbound_event_id=push.id)
+        session.commit()
+
+
+def _held(push: Push) -> Any:
+    """The event while this attempt holds it: `attempts` is the fence against one that was thought dead."""
+    return (
+        update(InboundEvent)
+        .where(
+            InboundEvent.id == push.id,
+            InboundEvent.state == InboundState.PROCESSING,
+            InboundEvent.attempts == push.attempt,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def replay(_session: Session, event: InboundEvent) -> None:
+    """Have a stored event processed again; the caller commits. Refused while it is being processed."""
+    held = event.lease_until is not None and event.lease_until > utcnow()
+    if event.state == InboundState.PROCESSING and held:
+        raise Refused("该事件正在处理中：请稍后再试")
+    event.state, event.verdict = InboundState.RECEIVED, ""
+    event.attempts, event.lease_until, event.processed_at = 0, None, None
+    event.not_before = utcnow()

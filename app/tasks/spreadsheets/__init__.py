@@ -1,0 +1,1 @@
+"""Reading and writing XLSX and CSV."""

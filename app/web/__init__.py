@@ -1,0 +1,1 @@
+"""What a request meets before and behind every view: guard, headers, static files, logs, the server's worker."""
