@@ -211,7 +211,8 @@ def pages(app: Flask, asker: Principal) -> Iterator[tuple[str, TestResponse]]:
                 yield path, asker.open(path, query_string={"view": "MiniProgramView", "ids": str(ALICE), "q": ""})
     for view in app.appbuilder.baseviews:  # type: ignore[attr-defined]
         if isinstance(view, ConsoleView):
-            names = ",".join(view.offered_columns()) if "list" in (view.include_route_methods or ()) else ""
+            with app.app_context():  # what rows of other tables are called is asked for within one
+                names = ",".join(view.offered_columns()) if "list" in (view.include_route_methods or ()) else ""
             for query in (*LISTS, f"?cols={names}", f"?saved={ALICE}"):
                 path = f"{view.route_base}/list/{query}"
                 yield path, asker.open(path)
