@@ -24,7 +24,7 @@ from app.extensions import csrf, db, migrate, wrap_wsgi
 from app.i18n import templates
 from app.i18n.language import language
 from app.jobs import run
-from app.models import audit
+from app.models.kit import audit
 from app.operations import registry
 from app.views import menu
 from app.web import assets, bodies, guard, headers, logs

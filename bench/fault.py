@@ -28,7 +28,8 @@ from flask_migrate import upgrade
 from app.data.tenancy import PLATFORM, app_scope
 from app.factory import create_app
 from app.link import holds
-from app.models import MiniProgram, OperationRun, RunState, ThirdPartyApp, audit
+from app.models import MiniProgram, OperationRun, RunState, ThirdPartyApp
+from app.models.kit import audit
 from app.operations import runs
 from app.operations.inbound.receive import receive
 from bench.kill import prepare

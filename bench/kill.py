@@ -37,8 +37,8 @@ from app.models import (
     OperationRun,
     RunState,
     Template,
-    audit,
 )
+from app.models.kit import audit
 from app.operations import runs, template
 from app.operations.onboarding import arrival, links
 from app.operations.release.sync import sync

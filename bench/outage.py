@@ -29,7 +29,8 @@ def measure(chosen: argparse.Namespace, how: str) -> dict[str, Any]:
 
     from app.data.tenancy import PLATFORM, app_scope  # noqa: PLC0415
     from app.factory import create_app  # noqa: PLC0415
-    from app.models import MiniProgram, audit  # noqa: PLC0415
+    from app.models import MiniProgram  # noqa: PLC0415
+    from app.models.kit import audit  # noqa: PLC0415
     from app.operations.runs import request_many  # noqa: PLC0415
     from bench.kill import prepare  # noqa: PLC0415
     from tests.conftest import ROOT, SandboxServer, bench_environment, free_port, new_database  # noqa: PLC0415

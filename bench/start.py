@@ -25,7 +25,8 @@ from sqlalchemy import delete, func, select
 
 from app.data.tenancy import PLATFORM, app_scope
 from app.factory import create_app
-from app.models import Door, MiniProgram, OperationRun, RunState, audit
+from app.models import Door, MiniProgram, OperationRun, RunState
+from app.models.kit import audit
 from app.operations import runs
 from bench.kill import prepare
 from tests.conftest import ROOT, SandboxServer, bench_environment, free_port

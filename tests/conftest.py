@@ -35,7 +35,8 @@ from app.extensions import db
 from app.factory import create_app
 from app.kept import kept_of
 from app.link import call_log, connection
-from app.models import Circuit, Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp, audit
+from app.models import Circuit, Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
+from app.models.kit import audit
 from app.operations import runs, template
 from app.operations.inbound import refusals
 from app.operations.onboarding import arrival, links

@@ -31,8 +31,8 @@ from app.data.kinds.plain import Day, Moment, Words, YesNo
 from app.data.tenancy import PLATFORM, app_scope, tenancy_of
 from app.extensions import db
 from app.models import Merchant
+from app.models.kit.operation import RunState
 from app.models.mini_program import AuthorizationState
-from app.models.operation import RunState
 from tests.conftest import PASSWORD, csrf_token, log_in
 
 ALICE, BOB, ABSENT = 700_000_001, 700_000_002, 700_009_999

@@ -27,10 +27,10 @@ from app.data.secrets import keyring
 from app.errors import Refused
 from app.i18n.sentence import say
 from app.models.api_key import PasswordLink
-from app.models.audit import record
+from app.models.kit.audit import record
+from app.models.kit.task import Task, TaskState
+from app.models.kit.user import MERCHANT_ROLES, PLATFORM_ROLES, ConsoleUser
 from app.models.merchant import SPACE, Merchant
-from app.models.task import Task, TaskState
-from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ConsoleUser
 from app.notices.tell import tell
 
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{1,63}")

@@ -21,8 +21,8 @@ from app.data.engine import rows_changed
 from app.data.secrets import keyring
 from app.errors import Refused
 from app.models.api_key import ApiKey, KeyScope
-from app.models.audit import record
-from app.models.user import ConsoleUser
+from app.models.kit.audit import record
+from app.models.kit.user import ConsoleUser
 
 PREFIX = "dz_"
 LENGTH = 40

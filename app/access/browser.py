@@ -13,9 +13,9 @@ from app.access.principal import Acting, has_bearer, login_session, principal
 from app.access.roles import is_platform
 from app.data.clock import utcnow
 from app.data.engine import reading
-from app.models.audit import SYSTEM, record
+from app.models.kit.audit import SYSTEM, record
+from app.models.kit.user import ConsoleUser
 from app.models.merchant import Merchant
-from app.models.user import ConsoleUser
 
 PROOF_MINUTES = 10
 

@@ -8,8 +8,8 @@ from app.access import api_keys
 from app.access.browser import must_enrol
 from app.access.principal import Principal, address, adopt, has_bearer, login_session, user_of
 from app.data.engine import reading, writing
-from app.models.audit import SYSTEM
-from app.models.operation import Door
+from app.models.kit.audit import SYSTEM
+from app.models.kit.operation import Door
 
 API = "/api/v1/"
 CLOSED = "用户已停用，或须先登录控制台修改密码、开启两步验证"

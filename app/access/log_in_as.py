@@ -14,7 +14,7 @@ from app.data.clock import utcnow
 from app.errors import Refused
 from app.extensions import db
 from app.i18n.sentence import say
-from app.models.audit import record
+from app.models.kit.audit import record
 from app.models.merchant import Merchant, MerchantState
 
 ACTING_LIFE = timedelta(minutes=30)

@@ -19,9 +19,9 @@ from app.access.principal import WEB, Acting, Principal, adopt, has_bearer, logi
 from app.access.roles import OWNER, can, may_act_as_merchant, may_operate, view_roles
 from app.data.clock import utcnow
 from app.data.engine import reading
-from app.models.audit import SYSTEM
-from app.models.operation import Door
-from app.models.user import ConsoleUser
+from app.models.kit.audit import SYSTEM
+from app.models.kit.operation import Door
+from app.models.kit.user import ConsoleUser
 from app.operations.registry import OPERATIONS
 
 OWN_ACCOUNT = "ProfileView"

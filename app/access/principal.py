@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session, joinedload
 from app.data.engine import reading
 from app.data.tenancy import LOGIN, PLATFORM, merchant_scope, set_scope
 from app.extensions import db
-from app.models.audit import SYSTEM, Actor
+from app.models.kit.audit import SYSTEM, Actor
+from app.models.kit.operation import Door
+from app.models.kit.user import MERCHANT_ROLES, PLATFORM_ROLES, ConsoleUser
 from app.models.merchant import MerchantState
-from app.models.operation import Door
-from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ConsoleUser
 
 WEB = "web"
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from flask import Flask, current_app
 
 from app.errors import DeclarationError
 from app.extensions import appbuilder
-from app.models.user import MERCHANT_ROLES, OPERATORS, PLATFORM_ROLES, ROLE_WORDS
+from app.models.kit.user import MERCHANT_ROLES, OPERATORS, PLATFORM_ROLES, ROLE_WORDS
 from app.operations.registry import OPERATIONS
 
 ADMIN, OPERATOR, AUDITOR = PLATFORM_ROLES

@@ -33,8 +33,8 @@ from app.data.engine import reading, rows_changed, writing
 from app.extensions import db
 from app.i18n.tags import SentenceSerializer
 from app.models import Merchant
+from app.models.kit.user import ConsoleUser
 from app.models.records import WebSession
-from app.models.user import ConsoleUser
 
 ANONYMOUS_LIFE = timedelta(hours=1)
 API_LIFE = timedelta(days=30)  # of a log-in whose access tokens are renewed; no refresh makes it longer

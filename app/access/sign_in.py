@@ -22,8 +22,8 @@ from app.access.principal import WEB, login_session, may_enter
 from app.data.clock import utcnow
 from app.data.secrets import keyring
 from app.errors import Refused
-from app.models.audit import Actor, record
-from app.models.user import ConsoleUser
+from app.models.kit.audit import Actor, record
+from app.models.kit.user import ConsoleUser
 
 HALF_LIFE = timedelta(minutes=5)
 HALF = "half"  # where the session keeps whose password was right

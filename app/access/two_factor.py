@@ -20,8 +20,8 @@ from app.data.engine import insert_missing, rows_changed
 from app.data.secrets import keyring
 from app.errors import Refused
 from app.models.api_key import TwoFactor
-from app.models.audit import record
-from app.models.user import ConsoleUser
+from app.models.kit.audit import record
+from app.models.kit.user import ConsoleUser
 
 ISSUER = "Douzhou"
 STEP_SECONDS = 30

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from app.data.tenancy import PLATFORM, app_scope
 from app.errors import DouzhouError, Refused
 from app.extensions import the_app
-from app.models import Door, RunState, audit
+from app.models import Door, RunState
+from app.models.kit import audit
 
 EXIT = {RunState.SUCCEEDED: 0, RunState.FAILED: 3, RunState.UNKNOWN: 4, RunState.QUEUED: 5, RunState.RUNNING: 4}
 ACTOR = audit.Actor(None, "命令行")

@@ -31,8 +31,8 @@ from app.models import (
     Template,
     ThirdPartyApp,
     User,
-    audit,
 )
+from app.models.kit import audit
 from app.operations import runs, template
 from app.operations.merchant import keep_phone
 from app.operations.onboarding import arrival, links, ownership

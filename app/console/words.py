@@ -12,7 +12,7 @@ from flask_appbuilder import Model
 from app.data.types import WORDS, Words
 from app.i18n.language import language
 from app.i18n.sentence import Foreign, Sentence, said
-from app.models.audit import DETAILS
+from app.models.kit.audit import DETAILS
 
 
 def word(value: Any) -> str:

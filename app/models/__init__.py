@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from app.models.api_key import ApiKey, PasswordLink, TwoFactor
-from app.models.audit import AuditEntry
 from app.models.inbound import InboundEvent, InboundState, RefusedPush, RefusedPushCount
-from app.models.merchant import Industry, Merchant, MerchantState, SubjectType
-from app.models.mini_program import AuthorizationLink, AuthorizationReturn, AuthorizationState, LinkState, MiniProgram
-from app.models.notification import (
+from app.models.kit.audit import AuditEntry
+from app.models.kit.notification import (
     ChannelKind,
     DeliveryState,
     Notification,
@@ -15,13 +13,15 @@ from app.models.notification import (
     NotificationDelivery,
     NotificationRule,
 )
-from app.models.operation import Door, OperationRun, RunState
+from app.models.kit.operation import Door, OperationRun, RunState
+from app.models.kit.saved_view import SavedView
+from app.models.kit.task import Task, TaskKind, TaskState
+from app.models.kit.user import User
+from app.models.merchant import Industry, Merchant, MerchantState, SubjectType
+from app.models.mini_program import AuthorizationLink, AuthorizationReturn, AuthorizationState, LinkState, MiniProgram
 from app.models.records import ApiCall, Circuit, Heartbeat, JobRun, LoginAttempt, PaceBucket, WebSession
-from app.models.saved_view import SavedView
-from app.models.task import Task, TaskKind, TaskState
 from app.models.template import Template, TemplateApp
 from app.models.third_party_app import AuthorizationCode, Credential, CredentialKind, ThirdPartyApp
-from app.models.user import User
 from app.models.version import Version, VersionEvent, VersionState
 
 __all__ = [

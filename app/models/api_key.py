@@ -12,7 +12,7 @@ from app.data.clock import utcnow
 from app.data.secrets import HasSecrets, Sealed, sealed_column
 from app.data.tenancy import Unscoped
 from app.data.types import BigId, Json, UtcDateTime, worded
-from app.models.base import Model
+from app.models.kit.base import Model
 
 
 @worded({"read": "只读", "operate": "读取和执行操作", "write": "角色允许的全部"})

@@ -13,7 +13,7 @@ from app.data.clock import utcnow
 from app.data.secrets import HasSecrets, Sealed, sealed_column
 from app.data.tenancy import PlatformOnly
 from app.data.types import BigId, Json, SentenceText, State, UtcDateTime, worded
-from app.models.base import Model
+from app.models.kit.base import Model
 from app.models.third_party_app import ThirdPartyApp
 
 

@@ -14,7 +14,7 @@ from app.data.names import keeps_twin, twin_column
 from app.data.secrets import HasSecrets, Sealed, sealed_column
 from app.data.tenancy import Reference, SelfScoped
 from app.data.types import State, worded
-from app.models.base import Model, Timestamps
+from app.models.kit.base import Model, Timestamps
 
 SHORT, LETTERS_BEHIND = 8, 4  # characters of a merchant's key that are in the log-in names of its people, and others
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"

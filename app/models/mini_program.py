@@ -14,7 +14,7 @@ from app.data.clock import utcnow
 from app.data.secrets import HasSecrets, Sealed, sealed_column
 from app.data.tenancy import MerchantOwned, PlatformOnly
 from app.data.types import Json, SentenceText, State, UtcDateTime, worded, words_of
-from app.models.base import Model, StateMachine, Timestamps
+from app.models.kit.base import Model, StateMachine, Timestamps
 from app.models.merchant import Merchant
 from app.models.third_party_app import ThirdPartyApp
 from app.models.version import VersionState

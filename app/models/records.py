@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.data.clock import utcnow
 from app.data.tenancy import PlatformOnly, Unscoped
 from app.data.types import BigId, Json, SentenceText, UtcDateTime, Words
-from app.models.base import Model
+from app.models.kit.base import Model
 
 CALL_WORDS = Words(
     {"ok": "成功", "error": "抖音拒绝", "no_answer": "无应答", "timeout": "超时", "bad_answer": "应答异常"},

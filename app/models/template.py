@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.data.tenancy import PlatformOnly
 from app.data.types import UtcDateTime
-from app.models.base import Model, Timestamps
+from app.models.kit.base import Model, Timestamps
 from app.models.third_party_app import ThirdPartyApp
 
 

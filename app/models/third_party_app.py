@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.data.secrets import HasSecrets, Sealed, sealed_column
 from app.data.tenancy import PlatformOnly
 from app.data.types import Json, SentenceText, State, UtcDateTime
-from app.models.base import Model, Timestamps
+from app.models.kit.base import Model, Timestamps
 
 
 class ThirdPartyApp(HasSecrets, PlatformOnly, Timestamps, Model):

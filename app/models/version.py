@@ -14,7 +14,7 @@ from app.data.clock import utcnow
 from app.data.tenancy import MerchantOwned
 from app.data.types import BigId, Json, SentenceText, State, UtcDateTime, worded, words_of
 from app.errors import Refused
-from app.models.base import Model, StateMachine, Timestamps
+from app.models.kit.base import Model, StateMachine, Timestamps
 
 if TYPE_CHECKING:
     from app.models.mini_program import MiniProgram

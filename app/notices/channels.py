@@ -29,7 +29,7 @@ from app.addresses import THIS_MACHINE
 from app.data.secrets import SealBroken
 from app.errors import Refused
 from app.i18n.sentence import say
-from app.models.notification import ChannelKind, NotificationChannel
+from app.models.kit.notification import ChannelKind, NotificationChannel
 from app.notices import egress
 from app.notices.egress import Undelivered
 from app.redaction import redact

@@ -26,7 +26,7 @@ from app.data.tenancy import PLATFORM, app_scope
 from app.errors import Refused
 from app.i18n.sentence import cut
 from app.models import DeliveryState, NotificationChannel, NotificationDelivery, User
-from app.models.notification import ChannelKind
+from app.models.kit.notification import ChannelKind
 from app.notices import channels
 from app.notices.channels import Address, Message
 from app.notices.egress import Undelivered

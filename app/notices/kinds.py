@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES
+from app.models.kit.user import MERCHANT_ROLES, PLATFORM_ROLES
 
 ADMIN, OPERATOR, AUDITOR = PLATFORM_ROLES
 OWNER, STAFF, CLERK = MERCHANT_ROLES

@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session
 from app.data.clock import SHANGHAI, utcnow
 from app.i18n.sentence import changed, cut, ours, say
 from app.models import Merchant, MerchantState, Notification, NotificationChannel, NotificationDelivery, User
-from app.models.notification import NotificationRule
-from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES
+from app.models.kit.notification import NotificationRule
+from app.models.kit.user import MERCHANT_ROLES, PLATFORM_ROLES
 from app.notices.kinds import KINDS, Kind
 from app.redaction import redact
 

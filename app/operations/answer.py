@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from app.data.types import WORDS
 from app.i18n.sentence import Foreign, Sentence, listed
-from app.models.operation import OperationRun, RunState
+from app.models.kit.operation import OperationRun, RunState
 from app.operations.registry import OPERATIONS, Reads
 
 

@@ -14,8 +14,8 @@ from app.data.clock import utcnow
 from app.data.engine import rows_changed
 from app.errors import ErrorKind
 from app.i18n.sentence import say
-from app.models.audit import record
-from app.models.operation import OperationRun, RunState
+from app.models.kit.audit import record
+from app.models.kit.operation import OperationRun, RunState
 from app.operations.ready import obstacle
 from app.operations.registry import Look, Operation
 

@@ -16,7 +16,7 @@ from app.douyin.profile import AppInfo, AppState, GetAppInfo, ReviewState
 from app.i18n.sentence import ours, say
 from app.link import connection
 from app.models import AuthorizationState, MiniProgram
-from app.models.user import OPERATORS
+from app.models.kit.user import OPERATORS
 from app.operations import icons
 from app.operations.proof import Work
 from app.operations.registry import NoParams, operation

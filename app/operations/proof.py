@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.data.clock import utcnow
-from app.models.operation import OperationRun
+from app.models.kit.operation import OperationRun
 
 ALREADY = "已是该状态，不是本次操作完成的"
 

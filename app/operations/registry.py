@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import DeclarationError, Refused
 from app.i18n.sentence import say
+from app.models.kit.user import MERCHANT_ROLES, PLATFORM_ROLES
 from app.models.mini_program import MiniProgram
-from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES
 from app.operations.proof import Proof, Work
 
 LAST = 1000  # the order of an operation that does not say its own

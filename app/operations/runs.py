@@ -19,9 +19,9 @@ from app.data.tenancy import PLATFORM, app_scope
 from app.data.types import words_of
 from app.errors import Refused
 from app.i18n.sentence import ours, say
-from app.models.audit import Actor
+from app.models.kit.audit import Actor
+from app.models.kit.operation import Door, OperationRun, RunState
 from app.models.mini_program import MiniProgram
-from app.models.operation import Door, OperationRun, RunState
 from app.models.third_party_app import ThirdPartyApp
 from app.operations.answer import answer
 from app.operations.params import parse_params

@@ -18,7 +18,7 @@ from app.errors import Held, NoAnswer
 from app.link.connection import bind_app
 from app.link.exchange import in_one_commit
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
-from app.models.user import OPERATORS
+from app.models.kit.user import OPERATORS
 from app.operations.proof import DONE, NOT_DONE, Kept, Settlement, Sight, Verdict, Work, event, goal
 from app.operations.registry import Look, NoParams, operation
 

@@ -28,7 +28,7 @@ from app.models import (
     RunState,
     ThirdPartyApp,
 )
-from app.models.base import Model
+from app.models.kit.base import Model
 from app.operations.fleet import PLACE, claimed, place_of
 
 BEAT = timedelta(seconds=10)  # how often a worker says that it is there

@@ -17,7 +17,7 @@ from app.data.engine import taken
 from app.data.kinds import kind_of
 from app.errors import Refused
 from app.i18n.sentence import chained, ours, say
-from app.models.task import Task
+from app.models.kit.task import Task
 from app.tasks.tables import Hooks, tables
 
 CHUNK = 200  # rows of one transaction

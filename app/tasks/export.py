@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.data import storage
 from app.data.clock import SHANGHAI, utcnow
 from app.data.engine import reading
-from app.models.task import Task
+from app.models.kit.task import Task
 from app.tasks.queue import Hold
 from app.tasks.spreadsheets.write import writer
 from app.tasks.tables import ExportSpec, export_of

@@ -17,8 +17,8 @@ from app.data.clock import utcnow
 from app.data.engine import rows_changed
 from app.errors import Refused
 from app.i18n.sentence import cut
-from app.models.audit import Actor, record
-from app.models.task import Task, TaskKind, TaskState
+from app.models.kit.audit import Actor, record
+from app.models.kit.task import Task, TaskKind, TaskState
 
 LEASE = timedelta(seconds=90)
 KEPT = timedelta(hours=24)  # files

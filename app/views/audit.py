@@ -19,8 +19,8 @@ from app.extensions import db
 from app.i18n.language import language
 from app.i18n.sentence import Foreign, ours, said, say
 from app.models import AuditEntry, User
-from app.models.audit import ACTION_WORDS, DOOR_WORDS
-from app.models.user import via_words
+from app.models.kit.audit import ACTION_WORDS, DOOR_WORDS
+from app.models.kit.user import via_words
 
 
 def changes_cell(row: AuditEntry) -> Any:

@@ -14,8 +14,8 @@ from app.console.query.interface import ScopedInterface
 from app.errors import Refused
 from app.extensions import db, the_app
 from app.models import InboundEvent, RefusedPush
-from app.models.audit import record
 from app.models.inbound import PUSH_WORDS
+from app.models.kit.audit import record
 from app.operations.inbound import process, refusals
 
 

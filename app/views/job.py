@@ -20,7 +20,7 @@ from app.extensions import db, the_app
 from app.i18n.sentence import ours, said, say
 from app.jobs import schedule
 from app.jobs.run import run_now
-from app.models.audit import record
+from app.models.kit.audit import record
 from app.models.records import JOB_WORDS
 
 HISTORY = 20

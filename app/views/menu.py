@@ -22,7 +22,7 @@ from app.errors import DeclarationError
 from app.extensions import the_app
 from app.i18n.catalogue import catalogue
 from app.i18n.language import LANGUAGES
-from app.models.user import via_words
+from app.models.kit.user import via_words
 from app.operations.registry import operation_title
 from app.views.api_call import ApiCallView
 from app.views.audit import AuditEntryView

@@ -26,8 +26,8 @@ from app.errors import Refused
 from app.extensions import db, the_app
 from app.i18n.sentence import ours, say
 from app.models import ChannelKind, NotificationChannel, User
-from app.models.audit import record
-from app.models.notification import NotificationRule
+from app.models.kit.audit import record
+from app.models.kit.notification import NotificationRule
 from app.notices import channels, deliveries
 from app.notices.channels import Address
 from app.notices.kinds import KINDS, Kind, kinds_for

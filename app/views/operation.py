@@ -29,7 +29,7 @@ from app.errors import Refused
 from app.extensions import db
 from app.i18n.sentence import Foreign, ours, said, say
 from app.models import OperationRun, RunState, Template
-from app.models.operation import Door
+from app.models.kit.operation import Door
 from app.operations import fleet, registry, runs
 from app.operations.perform import resolve
 from app.operations.registry import operation_title

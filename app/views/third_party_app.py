@@ -28,7 +28,7 @@ from app.extensions import db, the_app
 from app.i18n.sentence import said
 from app.link import holds
 from app.models import ThirdPartyApp
-from app.models.audit import record
+from app.models.kit.audit import record
 from app.operations import fleet, third_party_app
 from app.operations.fleet import TICKET_ALARM, TICKET_WARN
 from app.operations.inbound.self_test import run

@@ -32,7 +32,7 @@ from app.extensions import db
 from app.i18n.sentence import ours, say
 from app.models import ApiKey, AuditEntry, Merchant, User
 from app.models.api_key import KeyScope
-from app.models.user import MERCHANT_ROLES, PLATFORM_ROLES, ROLE_WORDS
+from app.models.kit.user import MERCHANT_ROLES, PLATFORM_ROLES, ROLE_WORDS
 
 IsPlatforms = condition("平台用户", lambda: User.merchant_id.is_(None))
 IsMerchants = condition("商户用户", lambda: User.merchant_id.is_not(None))

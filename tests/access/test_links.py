@@ -325,7 +325,7 @@ def test_for_a_day_the_page_and_the_log_say_whose_link_it_was(
 
 
 def test_operations_say_it_too(session: Session, user: Callable[..., str]) -> None:
-    from app.models.audit import Actor
+    from app.models.kit.audit import Actor
 
     assert Actor(1, "bob", via="reset:root").words() == "bob（重置：root）"
     assert Actor(1, "bob", on_behalf_of="花店", via="invite:root").words() == "bob（代花店）（开通：root）"

@@ -21,7 +21,7 @@ from app.console.base import ConsoleView, MerchantFace, PlatformView
 from app.console.row.tabs import Related
 from app.errors import DeclarationError
 from app.extensions import db
-from app.models.user import MERCHANT_ROLES, ConsoleUser
+from app.models.kit.user import MERCHANT_ROLES, ConsoleUser
 from tests.conftest import Actors, test_environment
 
 # One's own: account, notices, saved views, tasks. Everyone may write there, an auditor too.

@@ -18,7 +18,7 @@ from app.access import sign_in, two_factor
 from app.access.throttle import PER_ADDRESS, PER_USER
 from app.data.clock import utcnow
 from app.models import TwoFactor
-from app.models.user import PLATFORM_ROLES
+from app.models.kit.user import PLATFORM_ROLES
 from tests.access.second import (
     CODES,
     CONFIRM,

@@ -26,7 +26,7 @@ from app.models import (
     RefusedPush,
     ThirdPartyApp,
 )
-from app.models import audit as core
+from app.models.kit import audit as core
 from app.operations.inbound import process, receive, refusals
 from app.operations.onboarding import links
 from tests.conftest import COMPONENT, Launch, SandboxServer, fresh_ticket, refresh

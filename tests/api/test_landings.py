@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.data.engine import writing
 from app.jobs import sync
 from app.models import AuthorizationReturn, Industry, Merchant, MiniProgram, ThirdPartyApp
-from app.models import audit as core
+from app.models.kit import audit as core
 from app.operations.onboarding.links import make_link
 from tests.conftest import COMPONENT, SandboxServer, fresh_ticket, refresh
 

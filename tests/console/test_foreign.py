@@ -20,10 +20,10 @@ from markupsafe import escape
 from app.data.tenancy import PLATFORM, app_scope
 from app.i18n.sentence import Foreign, say
 from app.models import AuditEntry, Industry, Merchant, MiniProgram
-from app.models.audit import record
-from app.models.base import Model
-from app.models.notification import Notification
-from app.models.operation import OperationRun
+from app.models.kit.audit import record
+from app.models.kit.base import Model
+from app.models.kit.notification import Notification
+from app.models.kit.operation import OperationRun
 from app.models.version import VersionEvent
 from app.operations import runs
 from tests.console.test_languages import pages, texts

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.data import names, texts
 from app.jobs.run import run_now
 from app.models import Industry, Merchant
-from app.models.audit import AuditEntry
+from app.models.kit.audit import AuditEntry
 from tests.conftest import Actors
 from tests.pages import submit, text_of
 from tests.tasks.importing.imports import begin, work

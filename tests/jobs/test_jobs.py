@@ -17,7 +17,7 @@ from app.jobs import dispatch, schedule
 from app.jobs.run import run_job, run_now, start_embedded
 from app.jobs.schedule import SCHEDULE
 from app.models import Door, JobRun, LoginAttempt, OperationRun, RunState
-from app.models.audit import SYSTEM
+from app.models.kit.audit import SYSTEM
 from app.operations.runs import request, wait_for
 from tests.conftest import Launch, SandboxServer, change, operate, refresh, try_again
 

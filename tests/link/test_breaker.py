@@ -21,7 +21,8 @@ from app.errors import DouyinError, Held, NoAnswer
 from app.jobs.dispatch import Dispatcher, Widths
 from app.link import breaker as module
 from app.link import connection, holds
-from app.models import AuthorizationState, Circuit, Door, MiniProgram, OperationRun, RunState, audit
+from app.models import AuthorizationState, Circuit, Door, MiniProgram, OperationRun, RunState
+from app.models.kit import audit
 from app.operations.perform import due, perform
 from app.operations.runs import request, request_many
 from tests.conftest import Launch, SandboxServer, authorize, refresh, try_again

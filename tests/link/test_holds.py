@@ -25,8 +25,8 @@ from app.models import (
     OperationRun,
     RunState,
     ThirdPartyApp,
-    audit,
 )
+from app.models.kit import audit
 from app.operations import runs
 from app.operations.inbound import process
 from app.operations.onboarding import authorizations

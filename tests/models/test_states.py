@@ -10,7 +10,7 @@ import pytest
 
 from app.data.types import State, Words, words_of
 from app.errors import Refused
-from app.models.base import Model, StateMachine
+from app.models.kit.base import Model, StateMachine
 from app.models.mini_program import AuthorizationState, MiniProgram
 from app.models.version import Version, VersionState
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.models import AuthorizationLink, Merchant, MiniProgram, ThirdPartyApp
-from app.models import audit as core
+from app.models.kit import audit as core
 from app.operations.onboarding import arrival, links
 from app.operations.onboarding.outcome import Outcome
 from tests.conftest import SandboxServer, refresh

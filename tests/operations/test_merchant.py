@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.data.phones import Phone
 from app.data.secrets import keyring
 from app.models import Merchant
-from app.models.audit import AuditEntry
+from app.models.kit.audit import AuditEntry
 from app.operations import merchant as merchants
 from tests.conftest import Actors
 

@@ -20,8 +20,9 @@ import app.operations
 from app.access.roles import ROLES, may_operate
 from app.errors import DeclarationError, Refused
 from app.factory import create_app
-from app.models import Door, MiniProgram, OperationRun, Template, audit
-from app.models.user import OPERATORS
+from app.models import Door, MiniProgram, OperationRun, Template
+from app.models.kit import audit
+from app.models.kit.user import OPERATORS
 from app.operations import registry, runs
 from app.operations.registry import OPERATIONS
 from tests.conftest import ROOT, Actors, Launch, test_environment

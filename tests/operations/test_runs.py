@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.data.clock import utcnow
 from app.errors import Refused
 from app.models import AuthorizationState, Door, OperationRun, RunState, Template, TemplateApp
-from app.models.audit import Actor
+from app.models.kit.audit import Actor
 from app.operations import runs
 from app.operations.registry import find
 from tests.conftest import Actors, change

@@ -19,7 +19,8 @@ from app.data.clock import utcnow
 from app.data.tenancy import PLATFORM, app_scope
 from app.douyin.development import GetVersions, ReleaseVersion
 from app.link import connection
-from app.models import Circuit, Door, MiniProgram, OperationRun, RunState, audit
+from app.models import Circuit, Door, MiniProgram, OperationRun, RunState
+from app.models.kit import audit
 from app.operations import perform, runs
 from app.operations.proof import Sight, Work, goal
 from tests.conftest import change, refresh

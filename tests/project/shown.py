@@ -21,7 +21,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from app.extensions import db
 from app.jobs.schedule import SCHEDULE
-from app.models.audit import is_quiet, is_told
+from app.models.kit.audit import is_quiet, is_told
 from app.operations.registry import OPERATIONS
 from config import Config
 from tests.conftest import ROOT, Actors, csrf_token, test_environment

@@ -20,7 +20,7 @@ WRONG = [
     ("app.api.health", "app.console.words"),
     ("app.operations.runs", "app.access.gate"),
     ("app.tasks.queue", "app.link.pace"),
-    ("app.models.user", "app.douyin.client"),
+    ("app.models.kit.user", "app.douyin.client"),
     ("app.console.row.rows", "app.console.list.listing"),
     # A table of the product, also one that nobody has named yet.
     ("app.console.cells", "app.models.store"),

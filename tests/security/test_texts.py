@@ -27,8 +27,8 @@ from app.data.tenancy import PLATFORM, app_scope
 from app.errors import Refused
 from app.extensions import db
 from app.models import Merchant, MiniProgram, SavedView
-from app.models.notification import ChannelKind
-from app.models.user import MERCHANT_ROLES
+from app.models.kit.notification import ChannelKind
+from app.models.kit.user import MERCHANT_ROLES
 from app.operations import params as core
 from app.operations.registry import OPERATIONS
 from app.views.account import api_key, log_in_as, login, profile, two_factor

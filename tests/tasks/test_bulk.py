@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from app.errors import Refused
 from app.models import Industry, Merchant, MiniProgram, Version, VersionState
-from app.models.audit import AuditEntry
+from app.models.kit.audit import AuditEntry
+from app.models.kit.task import Task
 from app.models.merchant import MerchantState, SubjectType
-from app.models.task import Task
 from app.tasks import bulk
 from app.tasks.bulk import Outcome
 from app.tasks.tables import Hooks

@@ -18,7 +18,7 @@ from app.data.clock import utcnow
 from app.data.engine import writing
 from app.errors import Refused
 from app.models import AuditEntry, Door, Merchant, Notification, OperationRun, RunState, Task, TaskKind, TaskState, User
-from app.models.audit import Actor
+from app.models.kit.audit import Actor
 from app.operations import batches
 from app.operations.perform import perform
 from app.tasks import export, queue

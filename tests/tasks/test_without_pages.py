@@ -15,7 +15,7 @@ from app.data import storage
 from app.data.engine import writing
 from app.extensions import db
 from app.models import Industry, Merchant, Task, TaskKind, TaskState, User
-from app.models.audit import Actor
+from app.models.kit.audit import Actor
 from app.tasks import export, pool, queue
 from tests.conftest import Actors, refresh, test_environment
 from tests.tasks.importing.imports import begin, merchants_file, user_of

@@ -13,7 +13,7 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
 from app.console.base import ConsoleView, MerchantFace, PlatformView
-from app.models.user import PLATFORM_ROLES
+from app.models.kit.user import PLATFORM_ROLES
 from tests.conftest import Actors
 from tests.pages import BATCH, text_of
 

@@ -22,7 +22,7 @@ from app.data.tenancy import PLATFORM, app_scope
 from app.errors import Refused
 from app.models import ApiKey, AuditEntry, SavedView, Task, TaskKind, TaskState, User
 from app.models.api_key import KeyScope
-from app.models.audit import Actor
+from app.models.kit.audit import Actor
 from app.tasks import bulk, export, queue
 from tests.conftest import PASSWORD, Actors, csrf_token, refresh
 from tests.pages import visible

@@ -18,8 +18,8 @@ from app.access.sessions import ApiSession
 from app.access.throttle import TooManyAttempts
 from app.data.clock import utcnow
 from app.i18n.sentence import say
-from app.models.audit import record
-from app.models.user import ConsoleUser
+from app.models.kit.audit import record
+from app.models.kit.user import ConsoleUser
 
 LONGEST = 256
 REUSED = "这个刷新令牌已经用过：此次登录已结束，请重新登录"

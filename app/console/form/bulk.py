@@ -21,7 +21,7 @@ from app.console.form.partial import check, partial_form
 from app.console.query.filters import filter_arguments
 from app.data.keys import parse_key
 from app.errors import Refused
-from app.models.task import TaskKind
+from app.models.kit.task import TaskKind
 from app.tasks import bulk
 from app.tasks.queue import new_task
 from app.tasks.tables import Hooks

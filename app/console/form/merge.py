@@ -20,7 +20,7 @@ from app.console import cells
 from app.console.form.forms import ConsoleForm, RowSelect
 from app.data.keys import parse_key
 from app.data.secrets import keyring
-from app.models.audit import AuditEntry
+from app.models.kit.audit import AuditEntry
 
 CHOICE = "merge-"  # the name of a field's choice is this and its own
 THEIRS = "theirs"

@@ -17,7 +17,7 @@ from app.data.tenancy import scope_of
 from app.data.types import words_of
 from app.errors import Refused
 from app.extensions import appbuilder, db
-from app.models.notification import ChannelKind, DeliveryState, Notification, NotificationDelivery
+from app.models.kit.notification import ChannelKind, DeliveryState, Notification, NotificationDelivery
 from app.notices import deliveries, inbox
 from app.notices.kinds import ADMIN, KINDS, OWNER, kinds_for
 

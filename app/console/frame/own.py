@@ -14,7 +14,7 @@ from app.access.roles import level
 from app.errors import Refused
 from app.extensions import appbuilder, db
 from app.i18n.sentence import Foreign
-from app.models.user import User
+from app.models.kit.user import User
 
 
 @dataclass(frozen=True)

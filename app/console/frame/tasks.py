@@ -23,7 +23,7 @@ from app.data.tenancy import scope_of
 from app.errors import Refused
 from app.extensions import db
 from app.i18n.sentence import ours, say
-from app.models.task import Task, TaskKind
+from app.models.kit.task import Task, TaskKind
 from app.operations import batches
 from app.operations.registry import operation_title
 from app.tasks import queue

@@ -20,9 +20,9 @@ from app.data.keys import parse_key
 from app.errors import Refused
 from app.extensions import appbuilder, db
 from app.i18n.sentence import ours, say
-from app.models.audit import record
-from app.models.saved_view import SavedView
-from app.models.user import User
+from app.models.kit.audit import record
+from app.models.kit.saved_view import SavedView
+from app.models.kit.user import User
 from app.redaction import redact
 
 LONGEST_NAME = 64

@@ -26,7 +26,7 @@ from app.errors import DeclarationError
 from app.extensions import db
 from app.i18n.sentence import chained, ours, said, say
 from app.link import connection
-from app.models.operation import OperationRun, RunState
+from app.models.kit.operation import OperationRun, RunState
 from app.operations import runs
 from app.operations.answer import answer as answer_of
 from app.operations.ready import obstacle

@@ -18,7 +18,7 @@ from app.console.words import tone
 from app.data.types import words_of
 from app.errors import Refused
 from app.extensions import db
-from app.models.operation import OperationRun, RunState
+from app.models.kit.operation import OperationRun, RunState
 from app.operations import batches, runs
 from app.operations.registry import OPERATIONS, operation_title
 

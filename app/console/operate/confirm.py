@@ -32,7 +32,7 @@ from app.data.tenancy import scope_of
 from app.errors import Refused
 from app.extensions import appbuilder, db, the_app
 from app.i18n.sentence import ours, say
-from app.models.operation import Door, OperationRun, RunState
+from app.models.kit.operation import Door, OperationRun, RunState
 from app.operations import runs
 from app.operations.answer import answer
 from app.operations.registry import OPERATIONS, Operation

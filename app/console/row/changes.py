@@ -24,7 +24,7 @@ from app.data.kinds.plain import Moment
 from app.data.tenancy import scope_of, tenancy_of
 from app.data.types import words_in
 from app.i18n.sentence import listed, ours, said
-from app.models.audit import CHANGED, CHANGED_PERSON, AuditEntry
+from app.models.kit.audit import CHANGED, CHANGED_PERSON, AuditEntry
 
 LONGEST_MARKED = 600  # letters: comparing texts letter by letter takes their product
 ALIKE = 0.4  # texts that share less are shown as wholly new

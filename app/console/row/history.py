@@ -19,8 +19,8 @@ from app.data.kinds import kind_of
 from app.data.tenancy import scope_of
 from app.errors import Refused
 from app.i18n.sentence import ours, say
-from app.models.audit import ACTION_WORDS, DOOR_WORDS, AuditEntry, is_told, plain_value
-from app.models.base import StateMachine
+from app.models.kit.audit import ACTION_WORDS, DOOR_WORDS, AuditEntry, is_told, plain_value
+from app.models.kit.base import StateMachine
 from app.redaction import MASK
 
 PAGE = 20

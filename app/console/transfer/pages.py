@@ -27,8 +27,8 @@ from app.data.kinds.choice import Several
 from app.errors import DeclarationError, Refused
 from app.extensions import db, the_app
 from app.i18n.sentence import restated, said
-from app.models.audit import record
-from app.models.task import Task, TaskKind, TaskState
+from app.models.kit.audit import record
+from app.models.kit.task import Task, TaskKind, TaskState
 from app.redaction import redact
 from app.tasks import export as exports
 from app.tasks import pool, tables

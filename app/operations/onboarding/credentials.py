@@ -19,7 +19,7 @@ from app.models import (
     Credential,
     MiniProgram,
 )
-from app.models.user import OPERATORS
+from app.models.kit.user import OPERATORS
 from app.operations.onboarding.authorizations import is_listed
 from app.operations.proof import Kept, Sight, Work, goal
 from app.operations.registry import Look, NoParams, operation

@@ -20,7 +20,7 @@ from app.models import (
     MerchantState,
     ThirdPartyApp,
 )
-from app.models.audit import Actor
+from app.models.kit.audit import Actor
 from app.operations.onboarding.arrival import LINK_LIFE, signer
 
 LINK_PAUSE = timedelta(seconds=60)

@@ -19,7 +19,7 @@ from app.douyin.errors import misfit
 from app.errors import Refused, TooSoon
 from app.i18n.sentence import ours, say
 from app.models import MiniProgram, Version, VersionState
-from app.models.user import OPERATORS, OWNER
+from app.models.kit.user import OPERATORS, OWNER
 from app.models.version import HOST_WORDS
 from app.operations.proof import Kept, Sight, Work, event, goal
 from app.operations.registry import Look, operation

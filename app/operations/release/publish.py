@@ -15,7 +15,7 @@ from app.douyin.development import (
 from app.errors import Refused
 from app.i18n.sentence import say
 from app.models import MiniProgram, Version, VersionState
-from app.models.user import OPERATORS
+from app.models.kit.user import OPERATORS
 from app.operations.proof import Kept, Sight, Work, goal
 from app.operations.registry import Look, operation
 from app.operations.release import stages

@@ -19,8 +19,8 @@ from app.errors import DouyinError, NoAnswer
 from app.i18n.sentence import ours
 from app.link import connection
 from app.models import AuthorizationState, MiniProgram, RunState, VersionState
-from app.models.operation import OperationRun
-from app.models.user import OPERATORS
+from app.models.kit.operation import OperationRun
+from app.models.kit.user import OPERATORS
 from app.operations.proof import Work
 from app.operations.registry import operation, row_key
 from app.operations.release.reconcile import Reconciler

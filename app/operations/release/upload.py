@@ -18,8 +18,8 @@ from app.douyin.development import (
 from app.errors import Refused
 from app.i18n.sentence import Foreign
 from app.models import MiniProgram, Template, Version, VersionState
-from app.models.operation import OperationRun
-from app.models.user import OPERATORS
+from app.models.kit.operation import OperationRun
+from app.models.kit.user import OPERATORS
 from app.models.version import next_number, parse_number
 from app.operations import template
 from app.operations.proof import Kept, Sight, Work, event

@@ -21,8 +21,8 @@ from app.data import storage
 from app.data.engine import let_go, rows_changed
 from app.errors import Refused
 from app.i18n.sentence import chained, changed, packed, say
-from app.models.audit import record
-from app.models.task import Task, TaskKind, TaskState
+from app.models.kit.audit import record
+from app.models.kit.task import Task, TaskKind, TaskState
 from app.redaction import redact
 from app.tasks.export import file_name
 from app.tasks.importing.columns import ImportSpec

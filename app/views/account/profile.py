@@ -24,7 +24,7 @@ from app.console.frame.shell import CHOICES
 from app.errors import Refused
 from app.extensions import db
 from app.models import User
-from app.models.audit import record
+from app.models.kit.audit import record
 from app.views.account.login import CODE_INPUT, OLD, NewPasswordForm
 
 LOOK_LIFE = 365 * 24 * 3600  # seconds that a browser keeps how its user wants pages to look

@@ -22,7 +22,7 @@ from app.console.row.changes import _models, label_of, marked
 from app.console.row.tabs import Panel, Related, Timeline
 from app.extensions import db
 from app.models import AuditEntry, AuthorizationState, MerchantState, OperationRun, RunState, Version, VersionState
-from app.models.audit import ACTION_WORDS, is_quiet
+from app.models.kit.audit import ACTION_WORDS, is_quiet
 from app.views.audit import audited_cell
 from tests.conftest import ROOT, Actors, change
 from tests.pages import text_of, visible

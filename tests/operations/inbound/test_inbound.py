@@ -29,8 +29,8 @@ from app.models import (
     RunState,
     ThirdPartyApp,
     VersionEvent,
-    audit,
 )
+from app.models.kit import audit
 from app.operations import runs
 from app.operations.inbound import events, process, refusals
 from app.operations.inbound.receive import receive

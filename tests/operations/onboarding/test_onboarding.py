@@ -28,8 +28,8 @@ from app.models import (
     RunState,
     ThirdPartyApp,
     VersionEvent,
-    audit,
 )
+from app.models.kit import audit
 from app.operations import runs
 from app.operations.onboarding import arrival, authorizations, links, ownership
 from app.operations.onboarding.outcome import Ending

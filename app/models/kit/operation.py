@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -12,8 +12,10 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.data.clock import utcnow
 from app.data.tenancy import MerchantOwned
 from app.data.types import BigId, Json, SentenceText, State, UtcDateTime, worded
-from app.models.base import Model
-from app.models.mini_program import MiniProgram
+from app.models.kit.base import Model
+
+if TYPE_CHECKING:
+    from app.models.mini_program import MiniProgram
 
 
 @worded(
@@ -118,7 +120,7 @@ class OperationRun(MerchantOwned, Model):
     )  # of the latest attempt
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"label": "结束时间"})
 
-    mini_program: Mapped[MiniProgram | None] = relationship(info={"label": "小程序"})
+    mini_program: Mapped[MiniProgram | None] = relationship("MiniProgram", info={"label": "小程序"})
 
     @property
     def is_over(self) -> bool:

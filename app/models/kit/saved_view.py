@@ -6,7 +6,7 @@ from sqlalchemy import Boolean, ForeignKey, Integer, String, Text, UniqueConstra
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.data.tenancy import MerchantOwned
-from app.models.base import Model, Timestamps
+from app.models.kit.base import Model, Timestamps
 
 
 class SavedView(MerchantOwned, Timestamps, Model):

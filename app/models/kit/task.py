@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.data.clock import utcnow
 from app.data.tenancy import MerchantOwned
 from app.data.types import BigId, Json, SentenceText, State, UtcDateTime, worded
-from app.models.base import Model
+from app.models.kit.base import Model
 
 
 class TaskKind(StrEnum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask_appbuilder.security.sqla.models import User as FabUser
 from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, Table, UniqueConstraint
@@ -13,7 +13,9 @@ from app.data.clock import utcnow
 from app.data.tenancy import SelfScoped
 from app.data.types import Json, UtcDateTime
 from app.i18n.sentence import say
-from app.models.merchant import Merchant
+
+if TYPE_CHECKING:
+    from app.models.merchant import Merchant
 
 PLATFORM_ROLES = ADMIN, OPERATOR, AUDITOR = ("platform_admin", "operator", "auditor")
 MERCHANT_ROLES = OWNER, STAFF, CLERK = ("owner", "staff", "clerk")
@@ -57,7 +59,7 @@ class ConsoleUser(SelfScoped, FabUser):
         Json, info={"quiet": True}
     )  # theme, density, locale, quiet hours
 
-    merchant: Mapped[Merchant | None] = relationship(foreign_keys=[merchant_id], info={"label": "商户"})
+    merchant: Mapped[Merchant | None] = relationship("Merchant", foreign_keys=[merchant_id], info={"label": "商户"})
 
     def __str__(self) -> str:
         return str(self.username)

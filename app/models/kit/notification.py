@@ -12,7 +12,7 @@ from app.data.clock import utcnow
 from app.data.secrets import HasSecrets, Sealed, sealed_column
 from app.data.tenancy import MerchantOwned
 from app.data.types import BigId, Json, SentenceText, State, UtcDateTime, worded
-from app.models.base import Model, Timestamps
+from app.models.kit.base import Model, Timestamps
 
 
 @worded(

@@ -20,9 +20,9 @@ from app.data.kinds import kind_of
 from app.data.kinds.apart import Phone, Secret
 from app.data.tenancy import MARK, SCOPE, MerchantOwned
 from app.data.types import BigId, Json, UtcDateTime, words_of
-from app.models.base import Model
-from app.models.operation import Door
-from app.models.user import via_words
+from app.models.kit.base import Model
+from app.models.kit.operation import Door
+from app.models.kit.user import via_words
 from app.redaction import redact_value
 
 # What stands in place of a value that the log must not hold.

@@ -17,7 +17,7 @@ from app.console.row.history import former_value, in_the_way, revertible
 from app.data.types import State, UtcDateTime
 from app.errors import Refused
 from app.models import AuditEntry, MerchantState
-from app.models.audit import install, is_told, plain_value, record
+from app.models.kit.audit import install, is_told, plain_value, record
 
 pytestmark = pytest.mark.any_database("tables of its own, in memory: the statements are the same")
 LANDLINE = "0571-88880003-801"
