@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from app.console.base import ConsoleView
 from app.data.clock import utcnow
 from app.data.engine import taken
+from app.data.kinds import kind_of
 from app.extensions import db
 from app.models import Industry, Merchant, Template, ThirdPartyApp, Version
 from app.tasks.importing.layout import Layout
@@ -57,7 +58,7 @@ def test_every_unique_rule_of_every_table_is_told_from_its_fault(app: Flask, ses
             continue
         plain = {column: "taken" for column in columns if not table.c[column].foreign_keys}
         same = plain or {columns[0]: ALICE}
-        texts = {key: value if isinstance(table.c[key].type, sa.String) else 7 for key, value in same.items()}
+        texts = {key: value if kind_of(table.c[key]).holds_text else 7 for key, value in same.items()}
         others = {column: ALICE for column in columns if table.c[column].foreign_keys}
         session.execute(sa.update(table).where(table.c.id == ALICE).values(texts | others))
         error = fault(session, sa.update(table).where(table.c.id == BOB).values(texts | others))

@@ -27,7 +27,6 @@ from app.extensions import db
 from app.link import connection
 from app.models import Credential, Industry, Merchant, MiniProgram, ThirdPartyApp
 from app.operations.inbound import process
-from app.operations.merchant import keep_phone
 from app.redaction import redact, redact_mapping
 from app.web.logs import RedactingFilter
 from tests.conftest import COMPONENT, Launch, SandboxServer, operate, refresh
@@ -255,7 +254,7 @@ def test_a_whole_launch_leaves_no_secret_in_database_or_log(
 
 
 def test_no_object_prints_its_secrets(app: Flask, launch: Launch, session: Session) -> None:
-    keep_phone(launch.merchant, "13812345678")
+    launch.merchant.phone = "13812345678"
     session.commit()
     keep = [*secrets_of(session), "13812345678"]
     kinds = (ThirdPartyApp, Credential, Merchant, MiniProgram)

@@ -28,6 +28,7 @@ from app.data.kinds.apart import Document, Folded, Phone
 from app.data.kinds.base import Kind
 from app.data.kinds.choice import Choice, Listed, Several
 from app.data.kinds.plain import Day, Moment, Words, YesNo
+from app.data.secrets import Sealed
 from app.data.tenancy import PLATFORM, app_scope, tenancy_of
 from app.extensions import db
 from app.models import Merchant
@@ -68,10 +69,10 @@ def text_keys(owner: int) -> list[str]:
 
 @cache
 def _lengths() -> dict[tuple[str, str], int]:
-    return {(t.name, c.name): c.type.length for t in Model.metadata.sorted_tables for c in t.c if _is_text(c)}
+    return {(t.name, c.name): c.type.length for t in Model.metadata.sorted_tables for c in t.c if is_text(c)}
 
 
-def _is_text(column: Any) -> bool:
+def is_text(column: Any) -> bool:
     return kind_of(column).holds_text or isinstance(kind_of(column), Folded)
 
 
@@ -140,7 +141,7 @@ def _row(session: Session, model: type[Any], owner: int) -> Any:
         if column.table is model.__table__ and column.name not in {f"{name}_sealed" for name in sealed}:
             setattr(row, prop.key, value_of(column, owner))
     for name in sealed:
-        setattr(row, name, f"{SECRET}-{owner}-{name}")
+        Sealed.__set__(getattr(model, name), row, f"{SECRET}-{owner}-{name}")  # a phone number, too: no number
     if model.__tablename__ == "ab_user":
         row.roles = find_roles(session, ["owner"])
     return row

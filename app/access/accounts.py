@@ -69,7 +69,7 @@ def checked_full_name(full_name: str) -> str:
     """A person's name as it is stored; Refused for one that is too long, or holds what cannot be seen."""
     full_name = texts.checked(full_name, "姓名", field="full_name")
     if len(full_name) > LONGEST_FULL_NAME:
-        raise Refused(f"姓名最多 {LONGEST_FULL_NAME} 个字", field="full_name")
+        raise Refused(say("姓名最多 {longest_full_name} 个字", longest_full_name=LONGEST_FULL_NAME), field="full_name")
     return full_name
 
 

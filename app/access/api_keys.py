@@ -20,6 +20,7 @@ from app.data.clock import utcnow
 from app.data.engine import rows_changed
 from app.data.secrets import keyring
 from app.errors import Refused
+from app.i18n.sentence import say
 from app.models.api_key import ApiKey, KeyScope
 from app.models.kit.audit import record
 from app.models.kit.user import ConsoleUser
@@ -46,7 +47,7 @@ def create(session: Session, user: ConsoleUser, name: str, scope: KeyScope, days
     if not 0 < len(name) <= 64:
         raise Refused("请填写名称（最多 64 个字）", field="name")
     if live_count(session, user.id) >= PER_USER:
-        raise Refused(f"最多同时有 {PER_USER} 个有效的密钥：请先撤销不用的")
+        raise Refused(say("最多同时有 {per_user} 个有效的密钥：请先撤销不用的", per_user=PER_USER))
     text = new_text()
     key = ApiKey(
         user_id=user.id,

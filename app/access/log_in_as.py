@@ -31,7 +31,10 @@ def log_in_as(merchant: Merchant, reason: str) -> Acting:
         raise Refused("没有登录商户的权限")
     reason = texts.checked(reason, "原因", field="reason", lines=True)
     if not SHORTEST_REASON <= len(reason) <= 200:
-        raise Refused(f"请写明登录商户的原因（{SHORTEST_REASON} 至 200 个字）", field="reason")
+        raise Refused(
+            say("请写明登录商户的原因（{shortest_reason} 至 200 个字）", shortest_reason=SHORTEST_REASON),
+            field="reason",
+        )
     if merchant.state != MerchantState.ACTIVE:
         raise Refused(say("商户「{name}」已停用，不能登录", name=str(merchant)))
     begun = Acting(merchant.id, merchant.name, utcnow() + ACTING_LIFE, reason, known.user.username)

@@ -10,6 +10,7 @@ from zxcvbn import zxcvbn
 
 from app.errors import Refused
 from app.extensions import the_app
+from app.i18n.sentence import say
 from app.kept import kept_of
 
 SHORTEST = 12
@@ -22,9 +23,9 @@ RULE = f"至少 {SHORTEST} 个字符，不含用户名，不用常见的词、�
 def check_password_strength(password: str, user_name: str, *, field: str = "password") -> None:
     """Refused when a password is too short, common, or made of the user's name."""
     if len(password) < SHORTEST:
-        raise Refused(f"密码至少要 {SHORTEST} 个字符", field=field)
+        raise Refused(say("密码至少要 {shortest} 个字符", shortest=SHORTEST), field=field)
     if len(password) > LONGEST:
-        raise Refused(f"密码最多 {LONGEST} 个字符", field=field)
+        raise Refused(say("密码最多 {longest} 个字符", longest=LONGEST), field=field)
     if "\0" in password or not password.isprintable():
         raise Refused("密码含有不能输入的字符", field=field)
     if len(user_name) >= 3 and user_name.lower() in password.lower():

@@ -34,7 +34,6 @@ from app.models import (
 )
 from app.models.kit import audit
 from app.operations import runs, template
-from app.operations.merchant import keep_phone
 from app.operations.onboarding import arrival, links, ownership
 from app.operations.perform import perform
 from app.operations.release.sync import sync
@@ -177,7 +176,7 @@ def _merchants(session: Session) -> list[Merchant]:
             subject_type=SubjectType.INDIVIDUAL if name.endswith("面馆") else SubjectType.COMPANY,
             expires_on=utcnow().date() + timedelta(days=300),
         )
-        keep_phone(row, phone)
+        row.phone = phone
         rows.append(row)
     dice = random.Random(2024)
     names = [(f"{head}{tail}", trade) for head in LIGHT_HEADS for tail, trade in LIGHT_TAILS.items()][:LIGHT_COUNT]
@@ -203,7 +202,7 @@ def _light(dice: random.Random, number: int, name: str, industry: Industry) -> M
     )
     if dice.random() < 0.04:
         row.state = MerchantState.SUSPENDED
-    keep_phone(row, f"1380002{number:04}")
+    row.phone = f"1380002{number:04}"
     return row
 
 

@@ -24,6 +24,7 @@ from app.data.secrets import SealBroken, keyring
 from app.data.tenancy import PLATFORM, app_scope
 from app.errors import Refused
 from app.extensions import db
+from app.i18n.sentence import say
 from app.models import Merchant, ThirdPartyApp
 from app.operations import merchant as merchants
 from app.operations import third_party_app
@@ -65,11 +66,11 @@ def finish(app: Flask, session: Session) -> Iterator[str]:
         time.sleep(0.2)  # another process makes them at this moment
     held = set(session.scalars(select(Role.name)))
     if missing := set(ROLES) - held:
-        raise Refused(f"角色没有建成：{'、'.join(sorted(missing))}")
+        raise Refused(say("角色没有建成：{roles}", roles=sorted(missing)))
     yield f"角色 {len(ROLES)} 个已就绪"
     tables = set(inspect(session.connection()).get_table_names())
     if absent := {table for table in Model.metadata.tables if table not in tables}:
-        raise Refused(f"数据库缺少表：{'、'.join(sorted(absent))}")
+        raise Refused(say("数据库缺少表：{tables}", tables=sorted(absent)))
     _check_keys(session)
     yield "数据库与密钥已核对"
     yield from names.fold_all(session)
@@ -91,7 +92,13 @@ def _check_keys(session: Session) -> None:
         try:
             _ = row.secret
         except SealBroken as broken:
-            raise Refused(f"无法解开第三方应用 {row.appid} 的密钥（{broken}）：请把原来的密钥放回 DATA_KEYS") from None
+            raise Refused(
+                say(
+                    "无法解开第三方应用 {appid} 的密钥（{broken}）：请把原来的密钥放回 DATA_KEYS",
+                    appid=row.appid,
+                    broken=str(broken),
+                )
+            ) from None
 
 
 def add_user(
@@ -102,7 +109,7 @@ def add_user(
     if merchant_key:
         merchant = session.scalars(select(Merchant).where(Merchant.key == merchant_key)).first()
         if merchant is None:
-            raise Refused(f"没有商户 {merchant_key}")
+            raise Refused(say("没有商户 {merchant_key}", merchant_key=merchant_key))
     chosen = password if password is not None else passwords.new_password()
     must_change = password is None
     user = accounts.create_user(session, name, [role], merchant=merchant, password=chosen, must_change=must_change)

@@ -57,7 +57,6 @@ class ConsoleView(ListPages, RowPages, TransferPages):
     palette_add: ClassVar[tuple[str, str] | None] = None  # (title, icon) of 新建 in the palette
     flags: ClassVar[dict[str, tuple[str, Any]]] = {}  # filters without a value, by argument: (label, filter)
     cells: ClassVar[dict[str, Callable[[Any], Any]]] = {}  # how a column is shown, from its row
-    extra_fields: ClassVar[dict[str, Callable[[str, str], Any]]] = {}
     required_secrets: ClassVar[tuple[str, ...]] = ()
     value_checks: ClassVar[Mapping[str, Callable[[str], str]]] = {}  # rules of fields: the value as kept, or Refused
     list_template = "console/list.html"

@@ -36,7 +36,6 @@ class Screen:
         mapper = self.model.__mapper__
         self.columns, self.relations = frozenset(mapper.columns.keys()), frozenset(mapper.relationships.keys())
         self.sealed = frozenset(getattr(self.model, "__sealed__", ()))
-        self.extra = frozenset(view.extra_fields)
 
     # Which names there are.
 
@@ -49,7 +48,7 @@ class Screen:
 
     def asked(self, name: str) -> bool:
         """Whether a form can ask for it."""
-        return self.in_table(name) or name in self.extra or name in self.sealed
+        return self.in_table(name) or name in self.sealed
 
     def shown(self, name: str) -> bool:
         """Whether a page can show it: an attribute of the row, or drawn by a cell."""
@@ -116,7 +115,7 @@ class Screen:
             for item in self.said(attribute):
                 if item.name not in self.edited:
                     yield item, "which is not in edit_columns"
-                elif item.name not in most or item.name in self.sealed | self.extra:
+                elif item.name not in most or item.name in self.sealed:
                     yield item, "which is changed in the whole form only"
 
     def _rules(self) -> Iterator[tuple[Said, str]]:
@@ -162,9 +161,9 @@ class Screen:
                 yield Said(self.model, name, ""), wrong
         for attribute in ("add_columns", "edit_columns"):
             for item in self.said(attribute):
-                plain = item.name in self.columns and item.name not in self.sealed | self.extra
+                plain = item.name in self.columns and item.name not in self.sealed
                 if plain and not _refused(kind_of, table[item.name]) and _refused(field_of, table[item.name], "", ""):
-                    yield item, "which has no form field: say it in extra_fields"
+                    yield item, "which is of a kind that has no form field"
 
     def _tabs(self) -> Iterator[tuple[Said, str]]:
         known = {view.__name__: view for view in self.screens}
@@ -179,7 +178,6 @@ class Screen:
 Known = Callable[[Screen, str], bool]
 IN_TABLE = "is no column or relation of its table"
 SHOWN = "is no attribute of its rows and not in cells"
-ASKED = "is no column or relation of its table and not in extra_fields"
 # Which names a declaration may have, and what is said of any other.
 KNOWN: dict[str, tuple[Known, str]] = {
     "list_columns": (Screen.shown, SHOWN),
@@ -196,11 +194,11 @@ KNOWN: dict[str, tuple[Known, str]] = {
     "order_columns": (Screen.to_one, "is no column of its table, and no relation to one row"),
     "copied": (Screen.of_row, "is no attribute of its rows"),
     "export_columns": (Screen.exported, "is no attribute of its rows and not in export_cells"),
-    "add_columns": (Screen.asked, ASKED),
-    "edit_columns": (Screen.asked, ASKED),
-    "form_sections": (Screen.asked, ASKED),
-    "description_columns": (Screen.asked, ASKED),
-    "value_checks": (Screen.asked, ASKED),
+    "add_columns": (Screen.asked, IN_TABLE),
+    "edit_columns": (Screen.asked, IN_TABLE),
+    "form_sections": (Screen.asked, IN_TABLE),
+    "description_columns": (Screen.asked, IN_TABLE),
+    "value_checks": (Screen.asked, IN_TABLE),
     "optional_columns": (lambda screen, name: name in screen.relations, "is no relation of its table"),
     "required_secrets": (lambda screen, name: name in screen.sealed, "is no sealed column of its table"),
     "open_columns": (Screen.opened, "is no attribute of its rows, no cell and no field"),
@@ -209,7 +207,6 @@ KNOWN: dict[str, tuple[Known, str]] = {
 DRAWN = {
     "cells": ("list_columns", "more_columns", "card_columns", "show_sections", "state_columns"),
     "export_cells": ("export_columns",),
-    "extra_fields": ("add_columns", "edit_columns"),
 }
 
 

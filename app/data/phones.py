@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat
 
 from app.data import texts
+from app.data.secrets import Sealed, keyring
+from app.errors import Refused
+from app.i18n.sentence import ours, say
 
 REGION = "CN"
 LONGEST = 100  # characters of a text that is read as numbers
@@ -77,6 +80,40 @@ def one(text: str) -> Phone | None:
     """The number that a text is; None where it is none, or several."""
     found = read(text)
     return found[0] if len(found) == 1 else None
+
+
+def several(text: str, label: str) -> list[Phone]:
+    """The numbers that somebody typed. Refused, by the label, when they cannot be read."""
+    found = read(text)
+    if not found:
+        raise Refused(say("{label}格式不正确，例如 138 0013 8000 或 0571-88880003 转 801", label=ours(label)))
+    return found
+
+
+def given(text: str, label: str) -> Phone:
+    """The number that somebody typed. Refused, by the label, when it is none, or several."""
+    first, *others = several(text, label)
+    if others:
+        raise Refused("这里有多个号码：请只填写一个，其余的写在备注里")
+    return first
+
+
+def hashed(phone: Phone) -> str:
+    """What a number is looked up by, whatever extension it has."""
+    return keyring().fingerprint(phone.number)
+
+
+class SealedPhone(Sealed):
+    """A phone number of a row: sealed, with its mask in `<name>_masked` and in `<name>_hash` what finds it. Set to any
+    text that one types; Refused when that is no number."""
+
+    kind = "phone"
+
+    def __set__(self, row: Any, plaintext: str | None) -> None:
+        phone = given(plaintext, "手机号") if plaintext else None
+        super().__set__(row, str(phone) if phone else None)
+        setattr(row, f"{self.name}_masked", phone.masked if phone else "")
+        setattr(row, f"{self.name}_hash", hashed(phone) if phone else None)
 
 
 def masks(text: str) -> bool:

@@ -121,6 +121,8 @@ class Sealed:
         self.column = f"{name}_sealed"
         owner.__sealed__ = (*getattr(owner, "__sealed__", ()), name)
 
+    kind = "secret"  # of its values, as `info["kind"]` of a column names it
+
     @overload
     def __get__(self, row: None, owner: type[Any]) -> Sealed: ...
     @overload

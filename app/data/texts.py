@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 from app.errors import Refused
+from app.i18n.sentence import ours, say
 
 # Control characters, C0 and C1 (a mail address with a line break is another header); those that turn the direction of
 # what follows, so that a name reads as another; halves of surrogate pairs and what is no character at all.
@@ -73,9 +74,9 @@ def allowed(text: str, label: str, *, field: str | None = None, lines: bool = Fa
     """The same text, letter for letter; Refused, by the name it has for people, when it holds what it may not."""
     wrong = fault(text, lines=lines)
     if wrong == UNSEEN:
-        raise Refused(f"{label}含有看不见的控制字符：请删除后重试", field=field)
+        raise Refused(say("{label}含有看不见的控制字符：请删除后重试", label=ours(label)), field=field)
     if wrong:
-        raise Refused(f"{label}不能换行，也不能含有制表符和看不见的控制字符", field=field)
+        raise Refused(say("{label}不能换行，也不能含有制表符和看不见的控制字符", label=ours(label)), field=field)
     return text
 
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from app.errors import Refused
+from app.i18n.sentence import ours, say
 
 LONGEST_WORD = 200  # characters of a number, a date, a choice: whatever is longer is none
 PLAIN_NUMBER = re.compile(r"(?a)[+-]?(?:\d+\.?\d*|\.\d+)")  # Python reads more: 1_0, 1e1, Infinity
@@ -22,7 +23,7 @@ _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x2
 def halved(text: str) -> str:
     """Digits, letters and signs in their narrow form: １３８ is 138. What has another meaning, ５² or ①, stays."""
     if len(text) > LONGEST_WORD:
-        raise Refused(f"内容太长：最多 {LONGEST_WORD} 个字")
+        raise Refused(say("内容太长：最多 {longest_word} 个字", longest_word=LONGEST_WORD))
     return text.translate(_NARROW).strip()
 
 
@@ -30,7 +31,7 @@ def digits(text: str, label: str, *, unit: str = "") -> str:
     """What may be a number, without the commas between thousands, and without the per cent where that is its unit."""
     text = halved(text)
     if text.endswith("%") and not unit:
-        raise Refused(f"{label}应为数字，不是百分比：请把单元格格式改为常规后填写数字")
+        raise Refused(say("{label}应为数字，不是百分比：请把单元格格式改为常规后填写数字", label=ours(label)))
     text = text.removesuffix("%").strip()
     return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
 
@@ -39,7 +40,7 @@ def number(text: str, label: str, *, unit: str = "") -> Decimal:
     """A number as it is written. Refused, by the label, when it is none."""
     text = digits(text, label, unit=unit)
     if not PLAIN_NUMBER.fullmatch(text):
-        raise Refused(f"{label}应为数字")
+        raise Refused(say("{label}应为数字", label=ours(label)))
     return Decimal(text)
 
 

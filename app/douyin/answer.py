@@ -13,6 +13,7 @@ from app.douyin.contract import Call, Envelope
 from app.douyin.errors import CODES, clean, explain, misfit
 from app.douyin.lenient import Unfit, fit
 from app.errors import DouyinError, NoAnswer
+from app.i18n.sentence import ours, say
 
 R = TypeVar("R")
 
@@ -53,7 +54,7 @@ def unfit(call: Call[Any], what: str, log_id: str) -> DouyinError | NoAnswer:
     """The error for an answer outside the contract."""
     if call.reads:
         return misfit(what, log_id)
-    return NoAnswer(f"抖音的答复不合接口约定：{what}，不能确定操作是否已经生效")
+    return NoAnswer(say("抖音的答复不合接口约定：{what}，不能确定操作是否已经生效", what=ours(what)))
 
 
 def is_enveloped(call: Call[Any], body: Mapping[str, Any]) -> bool:

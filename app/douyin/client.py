@@ -294,7 +294,7 @@ class Douyin:
             raise too_many(_retry_after(found.retry_after), trace.log_id)
         if found.status >= _SERVER_ERROR:
             trace.answer = _show_text(found.raw)
-            raise NoAnswer(f"抖音服务器故障（HTTP {found.status}）")
+            raise NoAnswer(say("抖音服务器故障（HTTP {status}）", status=found.status))
         if _is_file(call, found):
             trace.err_no, trace.answer, trace.answered = 0, f"<{len(found.raw)} bytes>", True
             return cast("R", found.raw)

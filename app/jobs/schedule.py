@@ -12,6 +12,7 @@ from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
 
 from app.errors import Refused
+from app.i18n.sentence import say
 from app.jobs import housekeeping, names, notices, sync, tokens
 from app.models import JobRun
 from app.tasks import pool
@@ -49,7 +50,7 @@ SCHEDULE: dict[str, Job] = {
 def find(job_id: str) -> Job:
     """A job by id; Refused when there is none."""
     if job_id not in SCHEDULE:
-        raise Refused(f"没有名为「{job_id}」的任务；可选：{'、'.join(SCHEDULE)}")
+        raise Refused(say("没有名为「{job_id}」的任务；可选：{jobs}", job_id=job_id, jobs=list(SCHEDULE)))
     return SCHEDULE[job_id]
 
 

@@ -395,7 +395,9 @@ def _permit(session: Session, slot: Slot, *, v1: bool) -> None:
         row_id, state, held_at, fault = session.execute(found).first() or (0, None, None, None)
         if state != AuthorizationState.AUTHORIZED:
             word = words_of(AuthorizationState)[state] if state else "未登记"
-            raise Refused(f"小程序 {slot.appid} 的授权状态为{word}：请先让商户完成授权")
+            raise Refused(
+                say("小程序 {appid} 的授权状态为{word}：请先让商户完成授权", appid=slot.appid or "", word=ours(word))
+            )
         if held_at is not None:
             raise Held("商户可能已经取消授权，正在向抖音核实", hold=holds.of_mini_program(row_id))
     if fault is not None and not holds.is_passing():

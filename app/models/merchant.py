@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Date, ForeignKey, Index, Integer, Numeric, St
 from sqlalchemy.orm import Mapped, Mapper, mapped_column, relationship
 
 from app.data.names import keeps_twin, twin_column
-from app.data.secrets import HasSecrets, Sealed, sealed_column
+from app.data.phones import SealedPhone
+from app.data.secrets import HasSecrets, sealed_column
 from app.data.tenancy import Reference, SelfScoped
 from app.data.types import State, worded
 from app.models.kit.base import Model, Timestamps
@@ -112,7 +113,7 @@ class Merchant(HasSecrets, SelfScoped, Timestamps, Model):
     )
     remarks: Mapped[str] = mapped_column(Text, default="", nullable=False, info={"label": "备注"})
 
-    phone = Sealed()
+    phone = SealedPhone()
     industry: Mapped[Industry] = relationship(foreign_keys=[industry_id], info={"label": "行业"})
 
     def __str__(self) -> str:

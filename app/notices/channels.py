@@ -113,7 +113,7 @@ def _token(kind: ChannelKind, address: str) -> str:
         parts = urlsplit(address)
     except ValueError:
         parts = urlsplit("")
-    wrong = Refused(f"请粘贴机器人的 Webhook 地址，以 https://{HOSTS[kind][0]}/ 开头", field="url")
+    wrong = Refused(say("请粘贴机器人的 Webhook 地址，以 https://{host}/ 开头", host=HOSTS[kind][0]), field="url")
     if parts.scheme != "https" or parts.netloc.lower() not in HOSTS[kind]:
         raise wrong
     if kind == ChannelKind.FEISHU:

@@ -14,41 +14,7 @@ from app.data.secrets import SealBroken, keyring
 from app.errors import Refused
 from app.models.merchant import Merchant
 
-WRONG = "手机号格式不正确，例如 138 0013 8000 或 0571-88880003 转 801"
-SEVERAL = "这里有多个号码：请只填写一个，其余的写在备注里"
 CHUNK = 500
-
-
-def phone_numbers(text: str) -> list[Phone]:
-    """The phone numbers in a text, the first one first. Refused when they cannot be read."""
-    found = phones.read(text)
-    if not found:
-        raise Refused(WRONG, field="phone")
-    return found
-
-
-def phone_number(text: str) -> Phone:
-    """The phone number that a text is. Refused when it is none, or several."""
-    first, *others = phone_numbers(text)
-    if others:
-        raise Refused(SEVERAL, field="phone")
-    return first
-
-
-def phone_hash(phone: Phone) -> str:
-    """What a number is looked up by, whatever extension it has."""
-    return keyring().fingerprint(phone.number)
-
-
-def set_phone(merchant: Merchant, phone: Phone) -> None:
-    """Seal a number with its mask and its search hash."""
-    merchant.phone = str(phone)
-    merchant.phone_masked, merchant.phone_hash = phone.masked, phone_hash(phone)
-
-
-def keep_phone(merchant: Merchant, text: str) -> None:
-    """Seal what was typed as the number that it is; Refused when it is none."""
-    set_phone(merchant, phone_number(text))
 
 
 def with_other_numbers(remarks: str, others: list[Phone]) -> str:
@@ -101,7 +67,7 @@ def _reread(session: Session, row: Merchant, done: Reread) -> None:
     if phone is None:
         done.unread.append(row.id)
         return
-    new = {"phone_masked": phone.masked, "phone_hash": phone_hash(phone)}
+    new = {"phone_masked": phone.masked, "phone_hash": phones.hashed(phone)}
     if str(phone) == kept and all(getattr(row, name) == value for name, value in new.items()):
         return
     if str(phone) != kept:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from app.data import texts
-from app.data.kinds import GREATEST_BIG
 from app.data.kinds.base import Kind
-from app.data.kinds.plain import Number, YesNo
+from app.data.kinds.plain import GREATEST_BIG, Number, YesNo
 from app.errors import Refused
 from app.i18n.sentence import ours, say
 from app.operations.registry import Operation
@@ -28,7 +27,7 @@ def parse_params(op: Operation, given: Mapping[str, Any]) -> Any:
         value = None if raw is None or raw == "" else _convert(raw, hints[name], item)
         if value is None or value == "":  # once it is cleaned: a text of wide blanks is none
             if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-                raise Refused(f"请填写{item.metadata.get('label', name)}", field=name)
+                raise Refused(say("请填写{label}", label=ours(item.metadata.get("label", name))), field=name)
             continue
         check = item.metadata.get("check")
         values[name] = check(value) if check else value
@@ -47,7 +46,7 @@ def _convert(raw: Any, hint: Any, item: dataclasses.Field[Any]) -> Any:
     if hint in {list[str], tuple[str, ...]}:
         parts = raw.replace("，", ",").split(",") if isinstance(raw, str) else raw
         if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
-            raise Refused(f"{label}应为逗号分隔的列表", field=item.name)
+            raise Refused(say("{label}应为逗号分隔的列表", label=ours(label)), field=item.name)
         found = (texts.checked(part, label, field=item.name) for part in parts)
         return type(hint())(part for part in found if part)
     if hint is bool:
@@ -55,7 +54,7 @@ def _convert(raw: Any, hint: Any, item: dataclasses.Field[Any]) -> Any:
     if hint is int:
         return raw if type(raw) is int else _parsed(Number(GREATEST_BIG), raw, label, item.name)
     if not isinstance(raw, str | int) or isinstance(raw, bool):
-        raise Refused(f"{label}应为文字", field=item.name)
+        raise Refused(say("{label}应为文字", label=ours(label)), field=item.name)
     lines = bool(item.metadata.get("multiline"))
     if item.metadata.get("as_typed"):
         return texts.allowed(str(raw).strip(), label, field=item.name, lines=lines)

@@ -52,7 +52,7 @@ def checked(name: str, text: str) -> str:
     text = text.strip()
     label = NAMES[name]
     if not text:
-        raise Refused(f"请填写 {label}", field=name)
+        raise Refused(say("请填写 {label}", label=ours(label)), field=name)
     if problem := _odd_character(label, text) or _RULES[name](text):
         raise Refused(problem, field=name)
     return text
@@ -181,7 +181,7 @@ def release(session: Session, row: ThirdPartyApp) -> None:
     """Before the row is deleted: its credentials and the codes it exchanged go. Refused while something names it."""
     with session.no_autoflush:
         if words := _alone(session, row):
-            raise Refused(f"不能删除：还有{words}属于它；不再使用时，可以在编辑页停用")
+            raise Refused(say("不能删除：还有{words}属于它；不再使用时，可以在编辑页停用", words=ours(words)))
         for model in (Credential, AuthorizationCode):
             gone = delete(model).where(model.third_party_app_id == row.id)
             session.execute(gone.execution_options(synchronize_session=False))
@@ -194,7 +194,7 @@ def rename(session: Session, row: ThirdPartyApp) -> None:
     """
     with session.no_autoflush:
         if words := _alone(session, row):
-            raise Refused(f"AppID 不能再改：已有{words}属于它", field="appid")
+            raise Refused(say("AppID 不能再改：已有{words}属于它", words=ours(words)), field="appid")
         for kept in session.scalars(select(Credential).where(Credential.third_party_app_id == row.id)):
             empty = {
                 "key": f"{kept.kind}:{row.appid}:{kept.appid or ''}",

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 from flask import g, request, url_for
 from sqlalchemy import ColumnElement, case, func, select
 from werkzeug.datastructures import MultiDict
-from wtforms import StringField
 
 from app.access.roles import WATCHED
 from app.console import cells
 from app.console.base import CRUD, PlatformView
-from app.console.form.forms import ConsoleForm, stripped
+from app.console.form.forms import ConsoleForm
 from app.console.frame.palette import EACH, PHONE, matching, plain, row_hit
 from app.console.places import page_for
 from app.console.query.filters import condition
@@ -40,20 +39,13 @@ from app.models import (
     VersionState,
 )
 from app.models.merchant import SubjectType
-from app.operations.merchant import (
-    check_merchant,
-    keep_phone,
-    phone_hash,
-    phone_numbers,
-    set_phone,
-    with_other_numbers,
-)
+from app.operations.merchant import check_merchant, with_other_numbers
 from app.tasks.importing.columns import Column, ImportSpec, by_name, of_model
 
 
 def _phone_cell(text: str) -> str | list[Phone]:
     """Numbers; or, as an export writes it, the mask of one."""
-    return text if "*" in text else phone_numbers(text)
+    return text if "*" in text else phones.several(text, "手机号")
 
 
 def _put_phone(merchant: Merchant, given: str | list[Phone]) -> bool:
@@ -61,9 +53,9 @@ def _put_phone(merchant: Merchant, given: str | list[Phone]) -> bool:
         if given == merchant.phone_masked:
             return False
         raise Refused("手机号带有星号：请填写完整号码，或留空保持不变", field="phone")
-    if merchant.phone_hash == phone_hash(given[0]) and merchant.phone == str(given[0]):
+    if merchant.phone_hash == phones.hashed(given[0]) and merchant.phone == str(given[0]):
         return False
-    set_phone(merchant, given[0])
+    merchant.phone = str(given[0])
     return True
 
 
@@ -128,23 +120,6 @@ INDUSTRIES = ImportSpec(
 )
 
 
-class PhoneField(StringField):
-    """A phone number: shown masked only, kept sealed; an empty one keeps what is stored."""
-
-    written_only = True
-
-    def process_data(self, value: Any) -> None:
-        self.data = ""
-
-    def populate_obj(self, obj: Any, name: str) -> None:
-        if self.data:
-            keep_phone(obj, self.data)
-
-
-def phone_field(label: str, help_text: str) -> PhoneField:
-    return PhoneField(label, description=help_text, filters=[stripped], render_kw={"autocomplete": "off"})
-
-
 def merchants_of(row: Any) -> Any:
     count = industry_counts().get(row.id, 0)
     return cells.link(url_for("MerchantView.list", _flt_0_industry=row.id), said(f"{count} 家"))
@@ -186,7 +161,7 @@ class IndustryView(PlatformView):
 def _told(text: str) -> ColumnElement[bool] | None:
     """The merchants that a number names on its own; of a phone only the hash and the shown form are kept to look at."""
     if (phone := phones.one(text)) is not None:
-        return Merchant.phone_hash == phone_hash(phone)
+        return Merchant.phone_hash == phones.hashed(phone)
     if phones.masks(text):
         return Merchant.phone_masked == text
     if re.fullmatch(r"tt[0-9a-z]{14,18}", text):
@@ -265,7 +240,6 @@ class MerchantView(PlatformView):
         "created_at",
     ]
     imported = MERCHANTS
-    extra_fields = {"phone": phone_field}
     form_sections = [
         ("基本信息", ["name", "industry", "subject_type", "state"]),
         ("联系方式", ["contact", "phone"]),
@@ -284,7 +258,7 @@ class MerchantView(PlatformView):
     def palette_rows(self, text: str) -> Iterator[dict[str, Any]]:
         """By name, contact and key; a phone number by its hash."""
         if (phone := phones.one(text)) is not None:
-            known = select(Merchant).where(Merchant.phone_hash == phone_hash(phone)).limit(EACH)
+            known = select(Merchant).where(Merchant.phone_hash == phones.hashed(phone)).limit(EACH)
             rows = list(db.session.scalars(known))
         else:
             rows = matching(Merchant, [Merchant.name_folded, *plain(text, Merchant.key), Merchant.contact], text)

@@ -203,7 +203,7 @@ class NoticeSettingsView(BaseView):
         shared = "shared" in form and form.shared.data
         owner = None if shared else user_id
         if (db.session.scalar(select(func.count(NotificationChannel.id)).where(visible())) or 0) >= 2 * MOST:
-            raise Refused(f"通知渠道最多 {2 * MOST} 个，请先删除不用的")
+            raise Refused(say("通知渠道最多 {most} 个，请先删除不用的", most=2 * MOST))
         merchant_id = db.session.get_one(User, user_id).merchant_id
         channel = NotificationChannel(
             user_id=owner,

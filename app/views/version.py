@@ -110,7 +110,16 @@ class VersionView(OperationActions, _VersionPages, PlatformView):
         "released_at",
         "uploaded_at",
     ]
-    search_columns = ["state", "mini_program", "number", "template_id", "reason", "submitted_at", "uploaded_at"]
+    search_columns = [
+        "state",
+        "mini_program",
+        "number",
+        "template_id",
+        "hosts",
+        "reason",
+        "submitted_at",
+        "uploaded_at",
+    ]
     empty_hint = "在小程序列表选择模板并上传代码后，这里会有每个版本的进展。"
     quick_columns = ["number", "description", "reason"]
     order_columns = ["state", "uploaded_at", "submitted_at", "released_at"]

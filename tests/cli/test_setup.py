@@ -14,8 +14,9 @@ from flask_migrate import downgrade, upgrade
 
 from app.data import text_index
 from app.data.clock import utcnow
+from app.data.kinds import kind_of
+from app.data.kinds.plain import Moment
 from app.data.tenancy import PLATFORM, app_scope
-from app.data.types import UtcDateTime
 from app.extensions import db
 from app.factory import create_app
 from app.i18n.sentence import Foreign, say
@@ -125,9 +126,10 @@ def add(connection: sa.Connection, model: type[Any], **values: Any) -> None:
 
 def _some(column: Any) -> Any:
     """A date, a document, the default, or what the column's type reads from a nought."""
-    if isinstance(column.type, UtcDateTime):
+    kind = kind_of(column)
+    if isinstance(kind, Moment):
         return utcnow()
-    if isinstance(column.type, sa.JSON):
+    if kind.is_document:
         return {}
     return column.default.arg if column.default and column.default.is_scalar else column.type.python_type("0")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,7 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.data.clock import utcnow
-from app.data.types import State
+from app.data.kinds import kind_of
+from app.data.kinds.apart import Bare, Document
+from app.data.kinds.base import Kind
+from app.data.kinds.choice import Choice, Listed, Several
+from app.data.kinds.plain import Day, Fraction, Moment, Money, Number, YesNo
 
 _numbers = itertools.count(1000)
 
@@ -39,25 +44,23 @@ def _parents(session: Session, column: sa.Column[Any], count: int, merchant: int
 
 
 def _value(column: sa.Column[Any], number: int) -> Any:
-    kind = column.type
-    if isinstance(kind, State):
-        return next(iter(kind.enum))
-    if isinstance(kind, sa.JSON):
-        return column.default.arg(None) if column.default is not None else None
-    if isinstance(kind, sa.Boolean):
-        return True
-    if isinstance(kind, sa.Integer):
-        return number
-    if isinstance(kind, sa.Numeric):
-        return 1
-    if isinstance(kind, sa.Date):
-        return date(2025, 1, 1)
-    if isinstance(kind, sa.DateTime):
-        return utcnow().replace(tzinfo=None)
-    if isinstance(kind, sa.types.TypeDecorator) and isinstance(kind.impl, sa.DateTime):
-        return utcnow() - timedelta(seconds=number % 1000)
-    if isinstance(kind, sa.LargeBinary):
-        return b""
-    if column.name == "active":
-        return True
-    return None if column.nullable else f"{number}{column.name}"[: getattr(kind, "length", None) or 40]
+    made = next((SAMPLES[base] for base in type(kind_of(column)).__mro__ if base in SAMPLES), None)
+    if made is not None:
+        return made(column, number)
+    return None if column.nullable else f"{number}{column.name}"[: getattr(column.type, "length", None) or 40]
+
+
+# What the columns of a kind hold, by the number of the row; texts of all kinds their own, or nothing.
+SAMPLES: dict[type[Kind], Callable[[sa.Column[Any], int], Any]] = {
+    Choice: lambda column, _number: next(iter(column.type.enum)),
+    Listed: lambda column, number: f"{number}{column.name}"[: column.type.length],
+    Document: lambda column, _number: column.default.arg(None) if column.default is not None else None,
+    Several: lambda column, _number: [],
+    YesNo: lambda _column, _number: True,
+    Number: lambda _column, number: number,
+    Money: lambda _column, number: number,
+    Fraction: lambda _column, _number: 1,
+    Day: lambda _column, _number: date(2025, 1, 1),
+    Moment: lambda _column, number: utcnow() - timedelta(seconds=number % 1000),
+    Bare: lambda _column, _number: b"",
+}

@@ -66,7 +66,6 @@ def started(tmp_path: Path) -> Flask:
         ("description_columns", {"nmae": "在控制台中唯一"}, "nmae"),
         ("cells", {"nmae": str}, "nmae"),
         ("export_cells", {"nmae": str}, "nmae"),
-        ("extra_fields", {"phone": MerchantView.extra_fields["phone"], "phnoe": str}, "phnoe"),
         ("value_checks", {"nmae": str}, "nmae"),
         ("field_rules", {"expires_no": ("plan", "*")}, "expires_no"),
         ("field_rules", {"expires_on": ("paln", "*")}, "paln"),
@@ -106,7 +105,7 @@ def test_what_the_data_model_is_told_is_looked_over(
         (MerchantView, "inline_columns", ["phone"], "names phone, which is changed in the whole form only"),
         (MerchantView, "inline_columns", ["industry"], "names industry, which is changed in the whole form only"),
         (ThirdPartyAppView, "bulk_columns", ["secret"], "names secret, which is changed in the whole form only"),
-        (MerchantView, "edit_columns", ["created_at"], "names created_at, which has no form field: say it in extra_"),
+        (MerchantView, "edit_columns", ["name_folded"], "names name_folded, which is of a kind that has no"),
     ],
 )
 def test_what_cannot_be_changed_there_stops_the_start(

@@ -18,11 +18,12 @@ from app.console.frame.shell import icon_of
 from app.console.kinds import kind_in
 from app.console.list.listing import ListPages
 from app.console.row.changes import label_of
+from app.data.kinds import kind_of
 from app.data.kinds.apart import Document
-from app.data.kinds.choice import Listed
+from app.data.kinds.choice import Choice, Listed
 from app.data.kinds.plain import Relation
 from app.data.tenancy import app_scope, merchant_scope
-from app.data.types import WORDS, State, Words, worded, words_in
+from app.data.types import WORDS, Words, worded, words_in
 from app.models import Industry, MiniProgram, ThirdPartyApp, Version
 from app.views.merchant import IndustryView, MerchantView
 from app.views.mini_program import MiniProgramView, MyMiniProgramView
@@ -227,7 +228,7 @@ def test_the_chips_have_the_enums_colours(
 def test_every_state_that_a_screen_shows_says_its_words(app: Flask) -> None:
     for view in places_of(app):
         for column in view.datamodel.obj.__mapper__.columns:
-            if isinstance(column.type, State) and column.key in {*view.list_columns, *view.show_columns}:
+            if type(kind_of(column)) is Choice and column.key in {*view.list_columns, *view.show_columns}:
                 assert set(words_in(column) or ()) == set(column.type.enum), (view.endpoint, column.key)
 
 

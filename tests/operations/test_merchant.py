@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from app.data.phones import Phone
+from app.data.phones import Phone, hashed
 from app.data.secrets import keyring
 from app.models import Merchant
 from app.models.kit.audit import AuditEntry
@@ -16,7 +16,7 @@ from tests.conftest import Actors
 
 def stored(session: Session, merchant: Merchant, number: str, mask: str = "x") -> None:
     """A number as it was kept once."""
-    merchant.phone, merchant.phone_masked = number, mask
+    merchant.phone_sealed, merchant.phone_masked = keyring().seal(number, Merchant.phone.bound_to(merchant)), mask
     merchant.phone_hash = keyring().fingerprint(number)
     session.commit()
 
@@ -37,7 +37,7 @@ def test_numbers_of_old_are_brought_into_the_one_form(app: Flask, session: Sessi
         assert rehash(app) == ("merchant 2", "")
         session.expire_all()
         assert (actors.alice.phone, actors.alice.phone_masked) == ("13800138000", "138****8000")
-        assert actors.alice.phone_hash == merchants.phone_hash(Phone("13800138000"))
+        assert actors.alice.phone_hash == hashed(Phone("13800138000"))
         assert (actors.bob.phone, actors.bob.phone_masked) == ("0571-88880003-801", "0571-****0003-801")
         assert actors.bob.phone_hash == keyring().fingerprint("0571-88880003")
         assert {row.id: row.changed_at for row in (actors.alice, actors.bob)} == changed

@@ -14,7 +14,10 @@ CHANGES = frozenset({"add", "append", "appendleft", "clear", "discard", "extend"
 CHANGES |= {"setdefault", "update"}
 ALLOWED = {
     "app.addresses._loopback": "set once a process, by whoever makes the application",
+    "app.console.kinds.face.FACES": "a register, filled while faces are read",
     "app.console.row.changes.SAID": "a register, filled while screens are read",
+    "app.data.kinds.base.NAMED": "a register, filled while kinds are read",
+    "app.data.kinds.base.TYPED": "a register, filled while kinds are read",
     "app.data.types.WORDS": "a register, filled while enums are read",
     "app.douyin.inbound.MESSAGES": "a register, filled while the module is read",
     "app.douyin.lenient._told": "what was logged once a process, a thousand at most; the contract knows no application",

@@ -21,8 +21,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.console.base import ConsoleView
+from app.data.kinds import kind_of
 from app.data.tenancy import PLATFORM, app_scope
-from app.data.types import State
 from app.i18n.language import LANGUAGES
 from tests import world as worlds
 from tests.conftest import csrf_token
@@ -103,7 +103,6 @@ def fill(session: Any, turn: int) -> int:
         values: dict[str, Any] = {}
         for column in model.__table__.c:
             told = column.name in worlds.TOLD.get(model.__tablename__, {})
-            plain = isinstance(column.type, sa.String) and not isinstance(column.type, State)
             if (
                 told
                 or column.primary_key
@@ -113,9 +112,9 @@ def fill(session: Any, turn: int) -> int:
             ):
                 continue
             text = PAYLOADS[next(places) % len(PAYLOADS)]
-            if plain:
+            if worlds.is_text(column):
                 values[column.name] = text[: column.type.length or 200]
-            elif isinstance(column.type, sa.JSON) and column.name not in STRUCTURED:
+            elif kind_of(column).is_document and column.name not in STRUCTURED:
                 values[column.name] = {text: text, "reasons": {text: [text]}, "deep": {"words": [text]}}
                 if column.default is not None and isinstance(column.default.arg(None), list):
                     values[column.name] = [text]

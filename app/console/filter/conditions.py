@@ -164,7 +164,7 @@ class Conditions(ModelView):
     def _may_be_empty(self, name: str, control: Control) -> bool:
         if self.datamodel.is_relation(name):
             return bool(self.datamodel.is_nullable(name))
-        return bool(self.datamodel.list_columns[name].nullable) or control.looks_within
+        return bool(self.datamodel.list_columns[name].nullable) or control.blank
 
     # The states above the list.
 

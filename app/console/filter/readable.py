@@ -15,7 +15,8 @@ from flask_appbuilder.models.filters import BaseFilter
 from sqlalchemy import ColumnElement, and_, false, not_, or_
 
 from app.console.kinds import kind_in
-from app.console.kinds.controls import Control, control_for
+from app.console.kinds.controls import Control
+from app.console.kinds.face import face_of
 from app.console.kinds.parts import LONGEST, MOST_VALUES, Part, part_of, parts_of, pieces_of
 from app.console.query.filters import LONGEST_VALUE
 from app.console.query.search import narrowed
@@ -23,7 +24,7 @@ from app.console.query.search import narrowed
 
 def control_of(view: Any, name: str) -> Control | None:
     """How a column is asked about; None when it cannot be."""
-    return control_for(kind_in(view, name))
+    return face_of(kind_in(view, name)).control
 
 
 def _column_of(view: Any, name: str) -> Any:
@@ -68,8 +69,7 @@ def _of_part(view: Any, name: str, control: Control, part: Part) -> ColumnElemen
     kind, column = kind_in(view, name), _column_of(view, name)
     if not part.is_empty:
         return control.sql(kind, column, part)
-    nothing: ColumnElement[bool] = or_(column.is_(None), column == "") if kind.holds_text else column.is_(None)
-    return nothing
+    return control.nothing(kind, column)
 
 
 class Readable(BaseFilter):

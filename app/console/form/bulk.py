@@ -21,6 +21,7 @@ from app.console.form.partial import check, partial_form
 from app.console.query.filters import filter_arguments
 from app.data.keys import parse_key
 from app.errors import Refused
+from app.i18n.sentence import ours, say
 from app.models.kit.task import TaskKind
 from app.tasks import bulk
 from app.tasks.queue import new_task
@@ -90,11 +91,7 @@ class BulkPages(ModelView):
         if not self.bulk_columns or not self.may("edit"):
             return []
         sealed = getattr(self.datamodel.obj, "__sealed__", ())
-        return [
-            name
-            for name in self.bulk_columns
-            if name in self.edit_columns and name not in sealed and name not in self.extra_fields
-        ]
+        return [name for name in self.bulk_columns if name in self.edit_columns and name not in sealed]
 
     @expose("/bulk/", methods=["GET"])
     @has_access
@@ -149,7 +146,12 @@ class BulkPages(ModelView):
             flash(outcome.words(), "warning" if outcome.failed else "success")
         else:
             self._task(session, picked, values)
-            flash(f"已开始在后台修改 {len(picked.ids):,} 条{self.noun}，进度见右上角的任务", "info")
+            started = say(
+                "已开始在后台修改 {count} 条{noun}，进度见右上角的任务",
+                count=f"{len(picked.ids):,}",
+                noun=ours(self.noun),
+            )
+            flash(started, "info")
         return redirect(self._back(picked))
 
     def _task(self, session: Any, picked: Picked, values: dict[str, Any]) -> None:
@@ -188,7 +190,13 @@ class BulkPages(ModelView):
         if not ids:
             abort(404)
         if len(ids) > bulk.MOST:
-            raise Refused(f"符合条件的{self.noun}超过 {bulk.MOST:,} 条，一次最多修改这么多：请先缩小筛选范围")
+            raise Refused(
+                say(
+                    "符合条件的{noun}超过 {most} 条，一次最多修改这么多：请先缩小筛选范围",
+                    noun=ours(self.noun),
+                    most=f"{bulk.MOST:,}",
+                )
+            )
         kept = urlencode(filter_arguments(self, asked))
         return Picked(ids, [("all", "1"), ("query", kept)], self._first(ids))
 

@@ -20,7 +20,7 @@ from wtforms import (
 )
 from wtforms.validators import InputRequired
 
-from app.console.kinds import field_of
+from app.console.kinds import field_of, sealed_field
 from app.console.kinds.fields import CodeField as CodeField
 from app.console.kinds.fields import LetterField
 from app.console.kinds.fields import options as options
@@ -30,11 +30,12 @@ from app.data import texts
 from app.data.keys import parse_key
 from app.data.tenancy import MerchantOwned
 from app.errors import Refused
+from app.i18n.sentence import ours, say
 
 
 def chosen(label: str) -> InputRequired:
     """The same of a field in which one chooses."""
-    return InputRequired(f"请选择{label}")
+    return InputRequired(say("请选择{label}", label=ours(label)))
 
 
 def sound(check: Callable[[str], str]) -> Callable[[Any, Field], None]:
@@ -106,16 +107,6 @@ class RowForm(ConsoleForm):
         return bool(super().validate(extra_validators))
 
 
-class SecretField(PasswordField):
-    """Written, never shown: an empty one keeps what is stored."""
-
-    written_only = True
-
-    def populate_obj(self, obj: Any, name: str) -> None:
-        if self.data:
-            setattr(obj, name, self.data.strip())
-
-
 class RowSelect(Field):
     """A related row, found by typing (no list of all rows) and looked up again, within the scope, when saved."""
 
@@ -131,7 +122,7 @@ class RowSelect(Field):
         key = parse_key(self.raw) if self.raw else None
         self.data = self.session().get(self.model, key) if key is not None else None
         if self.raw and self.data is None:
-            raise ValidationError(f"所选的{self.label.text}不存在：请重新选择")
+            raise ValidationError(say("所选的{label}不存在：请重新选择", label=ours(self.label.text)))
 
     def process_data(self, value: Any) -> None:
         self.data = value if isinstance(value, self.model) else None
@@ -159,12 +150,9 @@ def _member(view: Any, name: str, *, editing: bool, alone: bool) -> Field:
     model = view.datamodel.obj
     label = str(view.label_columns.get(name, name))
     help_text = str(view.description_columns.get(name, ""))
-    if name in view.extra_fields:
-        return view.extra_fields[name](label, help_text)
     if name in getattr(model, "__sealed__", ()):
-        rules = [] if editing or name not in view.required_secrets else [required(label)]
-        keep = "留空则保持不变" if editing else help_text
-        return SecretField(label, description=keep, validators=rules, render_kw={"autocomplete": "new-password"})
+        needed = name in view.required_secrets and not editing
+        return sealed_field(model, name, label, "留空则保持不变" if editing else help_text, needed=needed)
     if view.datamodel.is_relation(name):
         return RowSelect(
             label,

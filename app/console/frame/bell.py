@@ -17,6 +17,7 @@ from app.data.tenancy import scope_of
 from app.data.types import words_of
 from app.errors import Refused
 from app.extensions import appbuilder, db
+from app.i18n.sentence import say
 from app.models.kit.notification import ChannelKind, DeliveryState, Notification, NotificationDelivery
 from app.notices import deliveries, inbox
 from app.notices.kinds import ADMIN, KINDS, OWNER, kinds_for
@@ -123,7 +124,7 @@ class NoticesView(BaseView):
         count = inbox.mark(db.session(), me(), read=True)
         if request.headers.get("HX-Request"):
             return self._panel()
-        flash(f"已将 {count} 条通知标为已读", "success")
+        flash(say("已将 {count} 条通知标为已读", count=count), "success")
         return redirect(url_for("NoticesView.list"))
 
     @expose("/<int:pk>/read", methods=["POST"])

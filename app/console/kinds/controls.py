@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, and_, false
+from sqlalchemy import ColumnElement, String, and_, cast, false, or_
 
 from app.console.kinds.parts import Part
 from app.console.query.search import equals, within
 from app.data.clock import SHANGHAI, utcnow
 from app.data.kinds.base import Kind
-from app.data.kinds.choice import Choice, Listed, Several
-from app.data.kinds.plain import Day, Fraction, Moment, Money, Number, Relation, Words, YesNo
 
 Options: TypeAlias = "list[tuple[str, str]]"
 Operators: TypeAlias = tuple[tuple[str, str], ...]
@@ -41,6 +39,8 @@ class Control:
     two: ClassVar[bool] = False  # with a field for each end
     looks_within: ClassVar[bool] = False  # for a text inside a text, by reading every row where no index helps
 
+    blank: ClassVar[bool] = False  # whether a value that is there may be an empty one
+
     def options(self, kind: Any) -> Options:
         """(value, words) of all there is to pick from; empty where these are rows, or nothing."""
         return []
@@ -50,23 +50,42 @@ class Control:
         value = kind.meant(part.text)
         return false() if value is None else column == value
 
+    def nothing(self, kind: Kind, column: Any) -> Clause:
+        """What a column must be to have no value."""
+        made: Clause = or_(column.is_(None), column == "") if kind.holds_text else column.is_(None)
+        return made
+
     def state(self, parts: list[Part], text: str) -> dict[str, Any]:
         """A condition of one sign as the control shows it: operator and values; what it cannot show stays text."""
         return {"op": "not" if parts[0].negative else "is", "values": [part.text for part in parts]}
 
 
-class _Rows(Control):
+class Rows(Control):
     name, picks = "row", "rows"
 
 
-class _Choices(Control):
+class Choices(Control):
     name, picks = "choice", "several"
 
     def options(self, kind: Any) -> Options:
         return [(str(member), kind.word(member)) for member in kind.members]
 
 
-class _Flag(Control):
+class Several(Choices):
+    """Of several in a document, any: it is read as a text, in every row."""
+
+    name, blank = "choice", True
+    operators = (("is", "包含"), ("not", "不包含"))
+
+    def sql(self, kind: Kind, column: Any, part: Part) -> Clause:
+        value = kind.meant(part.text)
+        return false() if value is None else cast(column, String).contains(json.dumps(value), autoescape=True)
+
+    def nothing(self, kind: Kind, column: Any) -> Clause:
+        return or_(column.is_(None), cast(column, String).in_(("[]", "null")))
+
+
+class Flag(Control):
     name, picks = "flag", "one"
     operators = (("is", "是"),)
 
@@ -81,8 +100,8 @@ class _Flag(Control):
         return raw(text) if len(parts) > 1 else super().state(parts, text)
 
 
-class _Text(Control):
-    name, looks_within = "text", True
+class Text(Control):
+    name, looks_within, blank = "text", True, True
     operators = (("has", "包含"), ("lacks", "不包含"), ("is", "等于"), ("not", "不等于"))
 
     def sql(self, kind: Kind, column: Any, part: Part) -> Clause:
@@ -98,7 +117,7 @@ class _Text(Control):
         return {"op": op, "values": [first.text]}
 
 
-class _Number(Control):
+class Number(Control):
     name, typed, decimal, two = "number", "text", True, True
     operators = (("is", "等于"), ("not", "不等于"), RANGE)
 
@@ -118,7 +137,7 @@ class _Number(Control):
         return raw(text) if parts[0].negative else {"op": "range", "values": list(ends)}
 
 
-class _Day(Control):
+class Day(Control):
     name, typed, two = "day", "date", True
     operators = (*TIMES, RANGE)
     over: ClassVar[tuple[str, str]] = ("..yesterday", "已过期")  # a day is not over before it ends
@@ -144,7 +163,7 @@ class _Day(Control):
         return {"op": "range", "values": list(first.ends or (first.text, first.text))}
 
 
-class _Time(_Day):
+class Time(Day):
     name = "time"
     over = ("..now", "已过期")  # a moment is over at once
     ahead = (*AHEAD, over, TIMES[0], RANGE)
@@ -159,25 +178,7 @@ class _Time(_Day):
         return first, after
 
 
-SPOKEN = dict((*TIMES, *AHEAD, _Day.over, _Time.over))
-_CONTROLS: Mapping[type[Kind], Control | None] = {
-    Words: _Text(),
-    Number: _Number(),
-    Fraction: _Number(),
-    Money: _Number(),
-    YesNo: _Flag(),
-    Day: _Day(),
-    Moment: _Time(),
-    Several: None,  # inside a document, where no index reaches
-    Choice: _Choices(),
-    Listed: _Choices(),
-    Relation: _Rows(),
-}
-
-
-def control_for(kind: Kind) -> Control | None:
-    """The control of a kind; None for what no list is asked about: documents, secrets, phone numbers."""
-    return next((_CONTROLS[base] for base in type(kind).__mro__ if base in _CONTROLS), None)
+SPOKEN = dict((*TIMES, *AHEAD, Day.over, Time.over))
 
 
 def raw(text: str) -> dict[str, Any]:

@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from wtforms import Field, SelectChoice, SelectField, StringField, TextAreaField
+from wtforms import Field, PasswordField, SelectChoice, SelectField, StringField, TextAreaField, ValidationError
 from wtforms.validators import InputRequired
-from wtforms.widgets import DateInput, TextArea, TextInput
+from wtforms.widgets import DateInput, DateTimeLocalInput, TextArea, TextInput
 
+from app.data.clock import SHANGHAI
 from app.data.kinds.apart import Document
 from app.data.kinds.base import Kind
 from app.errors import Refused
+from app.i18n.sentence import ours, say
 
 
 def stripped(value: Any) -> Any:
@@ -21,7 +23,17 @@ def stripped(value: Any) -> Any:
 
 
 def required(label: str) -> InputRequired:
-    return InputRequired(f"请填写{label}")
+    return InputRequired(say("请填写{label}", label=ours(label)))
+
+
+def no_longer_than(longest: int) -> Callable[[Any, Field], None]:
+    """The rule that a text has at most so many letters."""
+
+    def rule(_form: Any, field: Field) -> None:
+        if len(field.data or "") > longest:
+            raise ValidationError(say("最多 {longest} 个字", longest=longest))
+
+    return rule
 
 
 def options(pairs: Iterable[tuple[str, str]]) -> list[SelectChoice]:
@@ -66,6 +78,33 @@ class KindField(Field):
         return "" if self.data is None else self.written(self.data)
 
 
+class SecretField(PasswordField):
+    """Written, never shown: an empty one keeps what is stored."""
+
+    written_only = True
+
+    def populate_obj(self, obj: Any, name: str) -> None:
+        if self.data:
+            setattr(obj, name, self.data.strip())
+
+
+class PhoneField(KindField):
+    """A phone number: written, never shown but as it is typed; an empty one keeps what is stored."""
+
+    widget = TextInput()
+    written_only = True
+
+    def __init__(self, label: str, kind: Kind, **kwargs: Any) -> None:
+        super().__init__(label, kind, **{"render_kw": {"autocomplete": "off"}, **kwargs})
+
+    def process_data(self, value: Any) -> None:
+        self.data = None
+
+    def populate_obj(self, obj: Any, name: str) -> None:
+        if self.data:
+            setattr(obj, name, self.data)
+
+
 class TypedField(KindField):
     """A number or an amount, as people write it: a field of type number would not take 1,200 or 5 %."""
 
@@ -79,6 +118,15 @@ class DayField(KindField):
     """A date: the browser's own calendar gives it as ISO, other programs as they like."""
 
     widget = DateInput()
+
+
+class MomentField(KindField):
+    """A moment, of the clock in Shanghai wherever the browser stands."""
+
+    widget = DateTimeLocalInput()
+
+    def __init__(self, label: str, kind: Kind, **kwargs: Any) -> None:
+        super().__init__(label, kind, lambda value: value.astimezone(SHANGHAI).strftime("%Y-%m-%dT%H:%M"), **kwargs)
 
 
 class DocumentField(KindField):

@@ -27,7 +27,7 @@ class InlineCells(ModelView):
     def inline_names(self) -> list[str]:
         """The columns that may be edited in the list: plain ones of the edit form."""
         plain = set(self.datamodel.obj.__mapper__.columns.keys()) - set(getattr(self.datamodel.obj, "__sealed__", ()))
-        allowed = plain & set(self.edit_columns) - set(self.extra_fields)
+        allowed = plain & set(self.edit_columns)
         return [name for name in self.inline_columns if name in allowed]
 
     @expose("/cell/<pk>/<column>", methods=["GET"])

@@ -18,7 +18,7 @@ from app.console.filter.readable import given
 from app.console.filter.unread import Nothing, unread
 from app.console.form.bulk import BulkPages
 from app.console.kinds import kind_in
-from app.console.kinds.looks import look_of
+from app.console.kinds.face import face_of
 from app.console.list.inline import InlineCells
 from app.console.list.saved import default_query
 from app.console.query.filters import ScopedFilters, filter_arguments, filters_from
@@ -137,7 +137,7 @@ class ListPages(Conditions, InlineCells, BulkPages, ModelView):
             "label": self.label_of(name),
             "url": url,
             "sorted": direction if name == column else "",
-            "number": name in self.number_columns or look_of(kind_in(self, name)).at_right,
+            "number": name in self.number_columns or face_of(kind_in(self, name)).at_right,
         }
 
     def _paging(self, count: Count, number: int, size: int, shown: int) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class ListPages(Conditions, InlineCells, BulkPages, ModelView):
         return html("".join(made))
 
     def _is_long(self, name: str) -> bool:
-        return look_of(kind_in(self, name)).is_long
+        return face_of(kind_in(self, name)).is_long
 
     def _marks(self, names: Names, may: Mapping[str, bool]) -> Links:
         """What each column's cells carry: (label, attributes)."""
@@ -262,7 +262,7 @@ class ListPages(Conditions, InlineCells, BulkPages, ModelView):
                 return made or cells.DASH
             return cells.shown(said(made) if type(made) is str else made)
         kind = kind_in(self, name)
-        return look_of(kind).of(kind, getattr(row, name), name)
+        return face_of(kind).look(kind, getattr(row, name), name)
 
     def first_cell(self, row: Any, name: str) -> Any:
         """The column that leads to the row's own page: a related row in it is text."""

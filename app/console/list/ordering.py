@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.errors import Refused
+from app.i18n.sentence import say
 
 STEP = 10
 MOST = 2000  # an order kept by hand is short
@@ -16,7 +17,7 @@ def place(rows: list[Any], row: Any, column: str, *, before: int | None, after: 
     Refused when the neighbour is not there. The caller flushes and commits.
     """
     if len(rows) > MOST:
-        raise Refused(f"超过 {MOST} 条记录，不能拖动排序：请直接填写排序值")
+        raise Refused(say("超过 {most} 条记录，不能拖动排序：请直接填写排序值", most=MOST))
     others = [item for item in rows if item.id != row.id]
     at = next((place for place, item in enumerate(others) if item.id in {before, after}), None)
     if at is None:

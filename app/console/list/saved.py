@@ -207,7 +207,7 @@ class SavedViewsView(BaseView):
     def _named(self, row: SavedView, name: str, *, shared: bool) -> None:
         name = texts.checked(name, "视图名称")
         if not name or len(name) > LONGEST_NAME:
-            raise Refused(f"请填写视图名称，最多 {LONGEST_NAME} 个字")
+            raise Refused(say("请填写视图名称，最多 {longest_name} 个字", longest_name=LONGEST_NAME))
         if shared and not may_share():
             raise Refused("登录商户期间不能共享视图：商户无法删除它")
         if why := _fault(view_named(row.view), row.query):
@@ -217,7 +217,7 @@ class SavedViewsView(BaseView):
             if db.session.scalar(mine.where(SavedView.name == name, SavedView.id != (row.id or 0))):
                 raise Refused(say("已有名为「{name}」的视图：请换一个名称", name=name))
             if row.id is None and (db.session.scalar(mine) or 0) >= MOST:
-                raise Refused(f"一个列表最多保存 {MOST} 个视图：请先删除不用的")
+                raise Refused(say("一个列表最多保存 {most} 个视图：请先删除不用的", most=MOST))
         was_shared, row.name, row.shared = row.shared, name, shared
         db.session.add(row)
         try:

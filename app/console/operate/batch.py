@@ -18,6 +18,7 @@ from app.console.words import tone
 from app.data.types import words_of
 from app.errors import Refused
 from app.extensions import db
+from app.i18n.sentence import chained, say
 from app.models.kit.operation import OperationRun, RunState
 from app.operations import batches, runs
 from app.operations.registry import OPERATIONS, operation_title
@@ -99,8 +100,9 @@ class BatchView(BaseView):
             flash(refused.message, "danger")
             return redirect(here)
         left = sum(1 for item in found if item.why)
-        more = f"，另外 {left} 个重试也不会成功，没有执行" if left else ""
-        flash(f"已重新执行 {count} 个失败的对象{more}", "info")
+        done = say("已重新执行 {count} 个失败的对象", count=count)
+        rest = say("另外 {left} 个重试也不会成功，没有执行", left=left)
+        flash(chained([done, rest], "，") if left else done, "info")
         return redirect(url_for("BatchView.batch", batch_id=new_id))
 
     @expose("/<batch_id>/cancel", methods=["POST"])

@@ -194,7 +194,7 @@ class OperateView(BaseView):
 
     def _many(self, op: Operation, target: Target, given: dict[str, Any]) -> Any:
         batch_id, count = runs.request_many(db.session, op.name, target.rows(), actor=current_actor(), params=given)
-        flash(f"已开始对 {count} 个对象「{op.title}」", "info")
+        flash(say("已开始对 {count} 个对象「{title}」", count=count, title=ours(op.title)), "info")
         return redirect(url_for("BatchView.batch", batch_id=batch_id))
 
 

@@ -114,7 +114,12 @@ class HistoryPages(ModelView):
         values = {name: former_value(self, entry, name) for name in names}
         form = self._typed_again(row, values)
         if unneeded := [name for name in form.unneeded() if name in names]:
-            raise Refused(f"「{self.label_columns.get(unneeded[0], unneeded[0])}」现在不需要填写，不能恢复")
+            raise Refused(
+                say(
+                    "「{label}」现在不需要填写，不能恢复",
+                    label=ours(str(self.label_columns.get(unneeded[0], unneeded[0]))),
+                )
+            )
         if not form.validate() or not self._saved(form, row, names, self.pre_update):
             raise Refused(say("不能恢复：{why}", why=_first_error(form)))
 
@@ -162,7 +167,7 @@ def in_the_way(view: Any, row: Any, entry: AuditEntry, names: list[str]) -> None
         column = view.datamodel.obj.__mapper__.columns[logged]
         if not _still(column, getattr(row, logged), entry.after[logged]):
             label = label_of(row.__tablename__, logged)
-            raise Refused(f"「{label}」在这次修改之后又变过，不能直接恢复：请在编辑页修改")
+            raise Refused(say("「{label}」在这次修改之后又变过，不能直接恢复：请在编辑页修改", label=ours(label)))
 
 
 def _still(column: Any, value: Any, logged: Any) -> bool:
@@ -187,7 +192,7 @@ def former_value(view: Any, entry: AuditEntry, name: str) -> Any:
 def _former_row(view: Any, name: str, key: Any) -> Any:
     found = view.datamodel.session.get(view.datamodel.get_related_model(name), key) if key is not None else None
     if key is not None and found is None:
-        raise Refused(f"原来的「{view.label_columns.get(name, name)}」已经不存在，不能恢复")
+        raise Refused(say("原来的「{label}」已经不存在，不能恢复", label=ours(str(view.label_columns.get(name, name)))))
     return found
 
 

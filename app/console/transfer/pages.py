@@ -26,7 +26,7 @@ from app.data.keys import parse_key
 from app.data.kinds.choice import Several
 from app.errors import DeclarationError, Refused
 from app.extensions import db, the_app
-from app.i18n.sentence import restated, said
+from app.i18n.sentence import restated, said, say
 from app.models.kit.audit import record
 from app.models.kit.task import Task, TaskKind, TaskState
 from app.redaction import redact
@@ -132,7 +132,12 @@ class TransferPages(ModelView):
             keys = self.datamodel.keys(self._wanted(), *self._order(), most=MOST_ROWS + 1)
             db.session.rollback()  # a search through a great table holds no lock
         if len(keys) > MOST_ROWS:
-            raise Refused(f"符合条件的记录超过 {MOST_ROWS:,} 行，一次最多导出这么多：请先缩小筛选范围")
+            raise Refused(
+                say(
+                    "符合条件的记录超过 {most_rows} 行，一次最多导出这么多：请先缩小筛选范围",
+                    most_rows=f"{MOST_ROWS:,}",
+                )
+            )
         record(
             db.session(),
             "export",
@@ -175,7 +180,7 @@ class TransferPages(ModelView):
             input_key=exports.keep_keys(keys),
             output_name=exports.file_name(spec.title, kind),
         )
-        flash(f"{len(keys)} 行正在后台导出：完成后可在右上角的任务中下载", "info")
+        flash(say("{count} 行正在后台导出：完成后可在右上角的任务中下载", count=len(keys)), "info")
         return redirect(self._list_url())
 
     def _list_url(self) -> str:

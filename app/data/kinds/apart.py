@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sqlalchemy import JSON
+
 from app.data import phones, texts
 from app.data.kinds.base import Kind
 from app.errors import Refused
+from app.i18n.sentence import ours, say
 
 
-class Phone(Kind):
+class Phone(Kind, named="phone"):
     """A phone number in its one form, sealed where it is kept; people see its mask."""
 
     holds_text = True
     rule = "手机、座机（写区号）或 400 号码"
 
     def parse(self, text: str, label: str) -> str:
-        found = phones.read(text)
-        if not found:
-            raise Refused(f"{label}格式不正确，例如 138 0013 8000 或 0571-88880003 转 801")
-        if found[1:]:
-            raise Refused("这里有多个号码：请只填写一个，其余的写在备注里")
-        return str(found[0])
+        return str(phones.given(text, label))
 
     def plain(self, value: Any) -> str:
         found = phones.one(value or "")
@@ -32,7 +30,7 @@ class Phone(Kind):
         return phones.read(one or "") == phones.read(other or "")
 
 
-class Secret(Kind):
+class Secret(Kind, named="secret"):
     """What is sealed: written, never shown, and in no file, task or log."""
 
     holds_text = True
@@ -53,7 +51,7 @@ class Secret(Kind):
         raise TypeError("a secret is kept sealed, and nowhere else")
 
 
-class Document(Kind):
+class Document(Kind, types=(JSON,)):
     """JSON, letter for letter as it was given."""
 
     is_document = True
@@ -66,13 +64,13 @@ class Document(Kind):
         try:
             return json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError):
-            raise Refused(f"{label}应为 JSON") from None
+            raise Refused(say("{label}应为 JSON", label=ours(label))) from None
 
     def plain(self, value: Any) -> str:
         return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-class Folded(Kind):
+class Folded(Kind, named="folded"):
     """What a name beside it reads as: for searches, and in no screen."""
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from app.data import texts
 
 Operator = Literal["eq", "neq", "ct", "gte", "lte", "rel"]
+NAMED: dict[str, type[Kind]] = {}  # by what a column's `info["kind"]` says
+TYPED: dict[type[Any], type[Kind]] = {}  # by a column's type, where it says nothing
 
 
 class Kind:
     """What the values of a column are. A value is as the column holds it; None is no value, of every kind.
 
-    `operators` are its conditions, in the order of their numbers in an address.
+    `operators` are its conditions, in the order of their numbers in an address. A class says which columns are of it:
+    `class Money(Kind, named="money")` those with `info={"kind": "money"}`, `types=(Boolean,)` those of a type and of
+    what is made from it, as far as no other kind names that.
     """
 
     operators: ClassVar[tuple[Operator, ...]] = ()
@@ -20,6 +24,17 @@ class Kind:
     is_document: ClassVar[bool] = False  # of parts: too much for a list, and for a file's cell
     several_lines: bool = False
     rule: str = ""  # what is allowed, in words
+
+    def __init_subclass__(cls, *, named: str = "", types: tuple[type[Any], ...] = (), **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if named:
+            NAMED[named] = cls
+        TYPED.update(dict.fromkeys(types, cls))
+
+    @classmethod
+    def of(cls, column: Any) -> Self:
+        """The kind of one column that is of this class."""
+        return cls()
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from app.data.kinds.base import Kind, Operator
-from app.data.types import WORDS
+from app.data.types import WORDS, State
 from app.data.written import halved
 from app.errors import Refused
+from app.i18n.sentence import ours, say
 
 _APART = re.compile(r"[、，,;；/\n]")
 
 
-class Choice(Kind):
+class Choice(Kind, types=(State,)):
     """One of an enum's; its words are those that the enum says, unless others are given."""
 
     operators: ClassVar[tuple[Operator, ...]] = ("eq", "neq")
@@ -23,6 +24,10 @@ class Choice(Kind):
 
     def __init__(self, enum: type[StrEnum], words: Mapping[Any, str] | None = None) -> None:
         self.enum, self._words = enum, words
+
+    @classmethod
+    def of(cls, column: Any) -> Self:
+        return cls(column.type.enum)
 
     @property
     def members(self) -> tuple[Any, ...]:
@@ -48,7 +53,9 @@ class Choice(Kind):
         known = {str(item): item for item in self.members} | {words: item for item, words in self.words.items()}
         found = known.get(text) or known.get(halved(text).lower())
         if found is None:
-            raise Refused(f"{label}应为 {'、'.join(self.words.values())} 之一")
+            raise Refused(
+                say("{label}应为 {words} 之一", label=ours(label), words=[ours(word) for word in self.words.values()])
+            )
         return found
 
     def asked(self, text: str) -> Any:
@@ -64,13 +71,17 @@ class Choice(Kind):
         return None if held is None else self.enum(held)
 
 
-class Listed(Choice):
+class Listed(Choice, named="listed"):
     """One of a few texts that have words, in a column that takes any: what is not among them is its own word."""
 
     operators, holds_text, is_open = ("ct", "eq"), True, True
 
     def __init__(self, words: Mapping[Any, str]) -> None:
         self._words = words
+
+    @classmethod
+    def of(cls, column: Any) -> Self:
+        return cls(column.info["words"])
 
     @property
     def members(self) -> tuple[Any, ...]:
@@ -90,28 +101,33 @@ class Listed(Choice):
         return held
 
 
-class Several(Choice):
+class Several(Choice, named="several"):
     """Several of an enum's, or of texts that have words, in a JSON column, in the order in which these stand."""
 
     operators, is_document = (), True
 
     def __init__(self, enum: type[StrEnum] | None, words: Mapping[Any, str] | None = None) -> None:
-        self.of = Listed(words or {}) if enum is None else Choice(enum, words)
+        self.each = Listed(words or {}) if enum is None else Choice(enum, words)
+
+    @classmethod
+    def of(cls, column: Any) -> Self:
+        return cls(column.info.get("of"), column.info.get("words"))
 
     @property
     def members(self) -> tuple[Any, ...]:
-        return self.of.members
+        return self.each.members
 
     @property
     def words(self) -> Mapping[Any, str]:
-        return self.of.words
+        return self.each.words
 
     def parse(self, text: str, label: str) -> list[str]:
-        found = {self.of.parse(part, label) for piece in _APART.split(text) if (part := piece.strip())}
+        found = {self.each.parse(part, label) for piece in _APART.split(text) if (part := piece.strip())}
         return [str(item) for item in self.members if item in found]
 
-    def asked(self, text: str) -> Any:
-        return None
+    def asked(self, text: str) -> str:
+        """One that is among them."""
+        return str(self.each.asked(text))
 
     def plain(self, value: Any) -> str:
         return "、".join(self.word(item) for item in value or ())
@@ -123,7 +139,7 @@ class Several(Choice):
         """In their order; of texts also those that nobody knows, behind the others."""
         held = list(held or ())
         known = [str(item) for item in self.members if item in held]
-        return known + [str(item) for item in held if item not in known] if self.of.is_open else known
+        return known + [str(item) for item in held if item not in known] if self.each.is_open else known
 
     def same(self, one: Any, other: Any) -> bool:
         return set(one or ()) == set(other or ())

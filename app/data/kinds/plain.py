@@ -7,15 +7,21 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
+
+from sqlalchemy import BigInteger, Boolean, Date, DateTime, Integer, Numeric, String, Text
 
 from app.data import texts, written
 from app.data.clock import SHANGHAI
 from app.data.keys import GREATEST_INTEGER, parse_key
 from app.data.kinds.base import Kind
+from app.data.types import SentenceText, UtcDateTime
 from app.data.written import halved
 from app.errors import Refused
+from app.i18n.sentence import ours, say
 
+LONGEST_LINES = 5000
+GREATEST_BIG = 10**18
 GREATEST_FEN = 10**15
 YES_OR_NO = {True: "是", False: "否"}
 _KNOWN_YES = dict.fromkeys(("是", "1", "true", "on", "yes", "y"), True) | dict.fromkeys(
@@ -23,7 +29,7 @@ _KNOWN_YES = dict.fromkeys(("是", "1", "true", "on", "yes", "y"), True) | dict.
 )
 
 
-class Words(Kind):
+class Words(Kind, types=(String,)):
     """A text, of one line or of several."""
 
     operators, holds_text = ("ct", "eq"), True
@@ -31,13 +37,24 @@ class Words(Kind):
     def __init__(self, longest: int = 255, *, lines: bool = False) -> None:
         self.longest, self.several_lines, self.rule = longest, lines, f"最多 {longest} 个字"
 
+    @classmethod
+    def of(cls, column: Any) -> Self:
+        return cls(column.type.length or 255)
+
     def clean(self, text: str) -> str:
         return texts.cleaned(text, lines=self.several_lines)
 
     def parse(self, text: str, label: str) -> str:
         text = texts.checked(text, label, lines=self.several_lines)
         if len(text) > self.longest:
-            raise Refused(f"{label}最多 {self.longest} 个字，现在有 {len(text)} 个")
+            raise Refused(
+                say(
+                    "{label}最多 {longest} 个字，现在有 {number} 个",
+                    label=ours(label),
+                    longest=self.longest,
+                    number=len(text),
+                )
+            )
         return text
 
     def same(self, one: Any, other: Any) -> bool:
@@ -45,12 +62,23 @@ class Words(Kind):
         return self.clean(one or "") == self.clean(other or "")
 
 
-class Name(Words):
+class Lines(Words, types=(Text, SentenceText)):
+    """A text of several lines."""
+
+    def __init__(self, longest: int = LONGEST_LINES) -> None:
+        super().__init__(longest, lines=True)
+
+    @classmethod
+    def of(cls, column: Any) -> Self:
+        return cls()
+
+
+class Name(Words, named="name"):
     """What people tell rows apart by. A twin beside the column (`app.data.names`) makes one of what reads the same, for
     searches and for uniqueness; a capital corrected is a change all the same."""
 
 
-class Number(Kind):
+class Number(Kind, types=(Integer,)):
     """A whole number."""
 
     operators = ("eq", "gte", "lte")
@@ -59,11 +87,15 @@ class Number(Kind):
     def __init__(self, greatest: int = GREATEST_INTEGER) -> None:
         self.greatest = greatest
 
+    @classmethod
+    def of(cls, column: Any) -> Self:
+        return cls(GREATEST_BIG if isinstance(column.type, BigInteger) else GREATEST_INTEGER)
+
     def parse(self, text: str, label: str) -> int:
         text = written.digits(text, label)
         text = text.split(".")[0] if re.fullmatch(r"(?a)[+-]?\d+\.0+", text) else text
         if not re.fullmatch(r"(?a)[+-]?\d{1,19}", text) or abs(int(text)) > self.greatest:
-            raise Refused(f"{label}应为整数")
+            raise Refused(say("{label}应为整数", label=ours(label)))
         return int(text)
 
     def asked(self, text: str) -> int | None:
@@ -74,11 +106,11 @@ class Number(Kind):
         return value
 
 
-class Count(Number):
+class Count(Number, named="count"):
     """How many or how much: a number that is read as one, and no name of anything."""
 
 
-class Fraction(Kind):
+class Fraction(Kind, types=(Numeric,)):
     """A number with places behind the point."""
 
     operators = ("eq", "gte", "lte")
@@ -87,12 +119,19 @@ class Fraction(Kind):
     def __init__(self, places: int = 2, precision: int = 10, made: Callable[[str], Any] = Decimal) -> None:
         self.places, self.precision, self.made = places, precision, made
 
+    @classmethod
+    def of(cls, column: Any) -> Self:
+        held = column.type
+        return cls(held.scale or 0, held.precision or 10, Decimal if held.asdecimal else float)
+
     def parse(self, text: str, label: str) -> Any:
         number = written.number(text, label, unit=self.unit)
         if abs(number) >= 10 ** (self.precision - self.places):
-            raise Refused(f"{label}应为不超过 {self.precision - self.places} 位整数的数字")
+            raise Refused(
+                say("{label}应为不超过 {places} 位整数的数字", label=ours(label), places=self.precision - self.places)
+            )
         if number != round(number, self.places):
-            raise Refused(f"{label}最多 {self.places} 位小数")
+            raise Refused(say("{label}最多 {places} 位小数", label=ours(label), places=self.places))
         return self.made(str(number))
 
     def asked(self, text: str) -> float | None:
@@ -111,13 +150,13 @@ class Fraction(Kind):
         return None if held is None else self.made(str(held))
 
 
-class Percent(Fraction):
+class Percent(Fraction, named="percent"):
     """A share, kept as the number before the sign: 5.5 for 5.5 %."""
 
     rule, unit = "数字；百分比格式的单元格按显示的数读取，5% 即 5", "%"
 
 
-class Money(Kind):
+class Money(Kind, named="money"):
     """An amount in fen; people read and write yuan."""
 
     operators = ("eq", "gte", "lte")
@@ -127,9 +166,9 @@ class Money(Kind):
         text = re.sub(r"^([+-]?)[¥￥]\s*", r"\1", halved(text)).removesuffix("元").strip()
         fen = written.number(text, label) * 100
         if fen != int(fen):
-            raise Refused(f"{label}最多 2 位小数")
+            raise Refused(say("{label}最多 2 位小数", label=ours(label)))
         if abs(fen) > GREATEST_FEN:
-            raise Refused(f"{label}超出范围")
+            raise Refused(say("{label}超出范围", label=ours(label)))
         return int(fen)
 
     def asked(self, text: str) -> int | None:
@@ -146,7 +185,7 @@ class Money(Kind):
         return None if value is None else Decimal(value) / 100
 
 
-class YesNo(Kind):
+class YesNo(Kind, types=(Boolean,)):
     """Yes or no."""
 
     operators = ("eq", "neq")
@@ -158,7 +197,7 @@ class YesNo(Kind):
     def parse(self, text: str, label: str) -> bool:
         found = _KNOWN_YES.get(halved(text).lower())
         if found is None:
-            raise Refused(f"{label}应为 是 或 否")
+            raise Refused(say("{label}应为 是 或 否", label=ours(label)))
         return found
 
     def asked(self, text: str) -> bool | None:
@@ -168,7 +207,7 @@ class YesNo(Kind):
         return "" if value is None else YES_OR_NO[bool(value)]
 
 
-class Day(Kind):
+class Day(Kind, types=(Date,)):
     """A date."""
 
     operators = ("gte", "lte")
@@ -177,7 +216,7 @@ class Day(Kind):
     def parse(self, text: str, label: str) -> date:
         day = written.day(text)
         if day is None:
-            raise Refused(f"{label}应为日期，例如 2027-12-31")
+            raise Refused(say("{label}应为日期，例如 2027-12-31", label=ours(label)))
         return day
 
     def asked(self, text: str) -> date | None:
@@ -193,7 +232,7 @@ class Day(Kind):
         return date.fromisoformat(held) if held else None
 
 
-class Moment(Kind):
+class Moment(Kind, types=(DateTime, UtcDateTime)):
     """A point in time: UTC in the database, Shanghai's for people."""
 
     operators = ("gte", "lte")
@@ -203,7 +242,7 @@ class Moment(Kind):
         try:
             moment = datetime.fromisoformat(halved(text).replace("/", "-"))
         except ValueError:
-            raise Refused(f"{label}应为时间，例如 2027-12-31 18:00") from None
+            raise Refused(say("{label}应为时间，例如 2027-12-31 18:00", label=ours(label))) from None
         return moment if moment.tzinfo else moment.replace(tzinfo=SHANGHAI)
 
     def asked(self, text: str) -> datetime | None:
@@ -235,7 +274,7 @@ class Relation(Kind):
     def parse(self, text: str, label: str) -> int:
         key = parse_key(text.strip())
         if key is None:
-            raise Refused(f"所选的{label}不存在：请重新选择")
+            raise Refused(say("所选的{label}不存在：请重新选择", label=ours(label)))
         return key
 
     def asked(self, text: str) -> int | None:

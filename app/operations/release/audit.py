@@ -58,12 +58,20 @@ def _submittable(rows: Mapping[str, Version], app: MiniProgram, wanted: str) -> 
             say("没有版本 {wanted}", wanted=wanted) if wanted else "还没有可提审的版本：请先上传代码", field="version"
         )
     if wanted and app.uploaded_version and wanted != app.uploaded_version:
-        raise Refused(f"抖音只审核最近上传的版本 {app.uploaded_version}", field="version")
+        raise Refused(
+            say("抖音只审核最近上传的版本 {uploaded_version}", uploaded_version=app.uploaded_version), field="version"
+        )
     auditing = [item.number for item in rows.values() if item.state == VersionState.AUDITING]
     if auditing:
-        raise Refused(f"版本 {auditing[0]} 正在审核中：请等待结果或先撤回")
+        raise Refused(say("版本 {number} 正在审核中：请等待结果或先撤回", number=auditing[0]))
     if not row.may_move(VersionState.AUDITING):
-        raise Refused(f"版本 {row.number} 的状态是「{words_of(VersionState)[row.state]}」，不能提审")
+        raise Refused(
+            say(
+                "版本 {number} 的状态是「{state}」，不能提审",
+                number=row.number,
+                state=ours(words_of(VersionState)[row.state]),
+            )
+        )
     return row
 
 

@@ -59,7 +59,7 @@ def build_ext(app: MiniProgram, merchant: Merchant | None) -> str:
 def check_ext(text: str) -> str:
     """ext.json as typed, checked: an object with `extEnable` and `extAppid`, and no name of a secret."""
     if len(text.encode("utf-8", "replace")) > LONGEST:
-        raise Refused(f"ext.json 最多 {LONGEST // 1024} KB", field="ext")
+        raise Refused(say("ext.json 最多 {size} KB", size=LONGEST // 1024), field="ext")
     value = _parsed(text)
     if not isinstance(value, dict) or not isinstance(value.get("extEnable"), bool):
         raise Refused("ext.json 应为对象，并含布尔值 extEnable", field="ext")
@@ -76,7 +76,7 @@ def _parsed(text: str) -> Any:
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        raise Refused(f"ext.json 不是有效的 JSON（{_where(error)}）", field="ext") from None
+        raise Refused(say("ext.json 不是有效的 JSON（{where}）", where=_where(error)), field="ext") from None
 
 
 def _where(error: ValueError) -> str:
@@ -84,7 +84,7 @@ def _where(error: ValueError) -> str:
 
 
 def _too_deep() -> Refused:
-    return Refused(f"ext.json 嵌套最多 {DEEPEST} 层", field="ext")
+    return Refused(say("ext.json 嵌套最多 {deepest} 层", deepest=DEEPEST), field="ext")
 
 
 def _walk(value: Any) -> Iterator[tuple[str, Any]]:

@@ -28,7 +28,7 @@ ROLLBACK_PAUSE = timedelta(minutes=10)
 def _releasable(rows: Mapping[str, Version], wanted: str) -> Version:
     row = the_one(rows, VersionState.APPROVED, wanted, "没有审核通过、待发布的版本")
     if row.taken_down:
-        raise Refused(f"版本 {row.number} 已被平台下架，不能发布：请上传并提审新版本")
+        raise Refused(say("版本 {number} 已被平台下架，不能发布：请上传并提审新版本", number=row.number))
     return row
 
 
@@ -116,7 +116,14 @@ def rollback(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str
     if current != app.live_version:
         sight.found.reconciler.apply(sight.found.reply)
         work.session.commit()
-        raise Refused(f"抖音的线上版本是 {current}，不是 {app.live_version}：已同步，请核对后再试", field="version")
+        raise Refused(
+            say(
+                "抖音的线上版本是 {current}，不是 {live_version}：已同步，请核对后再试",
+                current=current,
+                live_version=app.live_version,
+            ),
+            field="version",
+        )
     work.intend(sight, live=current, target=target)
     work.douyin.send(RollbackVersion())
     app.rollback_requested_at = app.last_rollback_at = utcnow()

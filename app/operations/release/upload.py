@@ -16,7 +16,7 @@ from app.douyin.development import (
     UploadCode,
 )
 from app.errors import Refused
-from app.i18n.sentence import Foreign
+from app.i18n.sentence import Foreign, ours, say
 from app.models import MiniProgram, Template, Version, VersionState
 from app.models.kit.operation import OperationRun
 from app.models.kit.user import OPERATORS
@@ -101,14 +101,21 @@ def _check_upload(app: MiniProgram, work: Work, params: UploadParams) -> str:
     for number, row in versions_of(work.session, app).items():
         unseen = row.state == VersionState.SUPERSEDED and not row.ever_submitted
         if number == params.version and row.state not in RESUBMITTABLE and not unseen:
-            raise Refused(f"版本 {number} {words_of(VersionState)[row.state]}：请使用更大的版本号", field="version")
+            raise Refused(
+                say(
+                    "版本 {number} {state}：请使用更大的版本号",
+                    number=number,
+                    state=ours(words_of(VersionState)[row.state]),
+                ),
+                field="version",
+            )
         # Only what Douyin saw submitted binds: a number that was uploaded by mistake does not.
         submitted = row.ever_submitted or row.state in SEEN_SUBMITTED
         if submitted and parse_number(number) > parse_number(params.version):
-            raise Refused(f"版本号须大于已提交过的 {number}", field="version")
+            raise Refused(say("版本号须大于已提交过的 {number}", number=number), field="version")
     ext = params.ext or build_ext(app, app.merchant)
     if json.loads(ext)["extAppid"] != app.appid:
-        raise Refused(f"ext.json 的 extAppid 应为本小程序的 {app.appid}", field="ext")
+        raise Refused(say("ext.json 的 extAppid 应为本小程序的 {appid}", appid=app.appid), field="ext")
     secrets = secrets_near(work.session, app)
     work.session.commit()  # looking for them takes its time: not under the one writer of SQLite
     refuse_secrets(ext, secrets)

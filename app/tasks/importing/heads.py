@@ -115,7 +115,7 @@ def chosen(spec: ImportSpec, heads: Sequence[str], said: Mapping[str, str]) -> d
             )
         found[name] = place
     if spec.key not in found and spec.mark not in found:
-        raise Refused(f"请选择哪一列是{spec.key_column.label}", field="map")
+        raise Refused(say("请选择哪一列是{label}", label=ours(spec.key_column.label)), field="map")
     return found
 
 

@@ -191,7 +191,7 @@ class Importer:
     def _only_once(self, column: Column, text: str, number: int) -> None:
         earlier = self.seen.setdefault((column.name, folded(text)), number)
         if earlier != number:
-            raise Refused(f"与第 {earlier} 行重复：同一文件里只能出现一次")
+            raise Refused(say("与第 {earlier} 行重复：同一文件里只能出现一次", earlier=earlier))
 
     def _value(self, column: Column, text: str) -> Any:
         if column.related is None:
@@ -280,7 +280,9 @@ class Importer:
     def _first_to_mean(self, row: Any, line: int) -> Any:
         """The row. Refused where an earlier line meant it too, one by its mark and the other by its key."""
         if row is not None and (earlier := self.meant.setdefault(row.id, line)) != line:
-            raise Refused(f"与第 {earlier} 行是同一条记录：同一文件里只能出现一次", field=self.spec.key)
+            raise Refused(
+                say("与第 {earlier} 行是同一条记录：同一文件里只能出现一次", earlier=earlier), field=self.spec.key
+            )
         return row
 
     def _one(self, wish: Wish, row: Any) -> tuple[str, str, list[Change]]:

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from app.errors import Refused
+from app.i18n.sentence import say
 from app.tasks.spreadsheets.cells import Cell
 from app.tasks.spreadsheets.limits import MOST_TEXT, SECONDS
 
@@ -163,7 +164,7 @@ def opened(content: bytes, person: int | None = None) -> Iterator[Book]:
 def check_kind(name: str, content: bytes) -> None:
     """Refuse what is no spreadsheet that we read, by what the file is rather than by what it is called."""
     if len(content) > LARGEST:
-        raise Refused(f"文件超过 {LARGEST // 1024 // 1024} MB：请拆分后分别导入", field="file")
+        raise Refused(say("文件超过 {size} MB：请拆分后分别导入", size=LARGEST // 1024 // 1024), field="file")
     if not content.strip():
         raise Refused("文件是空的", field="file")
     if content[:4] == b"PK\x03\x04":

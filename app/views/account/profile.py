@@ -23,6 +23,7 @@ from app.console.frame.own import Tab, device_words, local_path, own_row, tabs
 from app.console.frame.shell import CHOICES
 from app.errors import Refused
 from app.extensions import db
+from app.i18n.sentence import say
 from app.models import User
 from app.models.kit.audit import record
 from app.views.account.login import CODE_INPUT, OLD, NewPasswordForm
@@ -131,7 +132,7 @@ class ProfileView(BaseView):
                 api_keys.revoke_all(db.session(), own_row())
         record(db.session, "sessions_end", subject=own_row(), count=ended)
         db.session.commit()
-        flash(f"已结束 {ended} 处登录", "success")
+        flash(say("已结束 {count} 处登录", count=ended), "success")
         return redirect(url_for("ProfileView.security"))
 
     @expose("/confirm", methods=["GET", "POST"])

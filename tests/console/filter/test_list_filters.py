@@ -14,7 +14,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.console.base import ConsoleView
-from app.console.kinds.controls import control_for, period
+from app.console.kinds.controls import period
+from app.console.kinds.face import face_of
 from app.console.kinds.parts import MOST_VALUES, Part, parts_of, quoted
 from app.data.clock import SHANGHAI, utcnow
 from app.data.kinds import kind_of
@@ -376,7 +377,7 @@ def test_a_moment_is_over_at_once_and_not_at_the_days_end(session: Session, acto
     now = utcnow()
     column = MiniProgram.refresh_expires_at
     kind = kind_of(column)
-    control = control_for(kind)
+    control = face_of(kind).control
     assert control is not None
     for row, hours in ((actors.alice_app, -1), (actors.bob_app, 1)):
         row.refresh_expires_at = now + timedelta(hours=hours)

@@ -15,7 +15,6 @@ from app.data.phones import Phone
 from app.errors import Refused
 from app.i18n.sentence import restated
 from app.models import Industry, Merchant, MerchantState, SubjectType
-from app.operations.merchant import keep_phone
 from app.views.merchant import INDUSTRIES, MERCHANTS
 from tests.conftest import Actors, refresh
 from tests.tasks.importing.imports import begin, count_of, work
@@ -79,7 +78,7 @@ def test_a_masked_phone_is_no_change_and_another_mask_is_none_either(
     app: Flask, session: Session, actors: Actors
 ) -> None:
     with writing(), app.app_context():
-        keep_phone(actors.alice, "13800138000")
+        actors.alice.phone = "13800138000"
         session.commit()
     content = csv_of(["商户名称", "手机号"], ["爱丽丝花店", "138****8000"], ["鲍勃面馆", "139****0000"])
     message, more = work(app, begin(session, content).id)
