@@ -116,9 +116,11 @@ def _held(model: type[Any], columns: list[Any], texts: list[str]) -> ColumnEleme
 
 
 def spellings(text: str) -> list[str]:
-    """A text in narrow letters and signs, as it may be kept: with wide signs, as Chinese is typed, or all wide."""
+    """A text in narrow letters and signs, as it may be kept: with wide signs, as Chinese is typed, all wide, or as it
+    was typed just now, some signs wide and some not."""
     wide = (text.lower().translate(_WIDE), text.upper().translate(_WIDE))  # no database folds the case of these
-    return [*dict.fromkeys((text, text.translate(_WIDE_SIGNS), *wide))]
+    as_it_is = [typed] if _narrow(typed := _typed()) == text else []
+    return [*dict.fromkeys((text, *as_it_is, text.translate(_WIDE_SIGNS), *wide))]
 
 
 def rows(text: str) -> Iterator[dict[str, Any]]:
@@ -204,9 +206,17 @@ def _actions(view: Any, row: Any) -> list[dict[str, Any]]:
 
 def wanted() -> str:
     """What is looked for, in narrow letters; a mobile number in the form that it is kept in."""
-    text = unicodedata.normalize("NFKC", texts.cleaned(request.args.get("q", "").replace("\x00", "")))[:LONGEST_VALUE]
+    text = _narrow(_typed())
     phone = phones.one(text)
     return str(phone) if phone is not None and phone.is_mobile else text
+
+
+def _typed() -> str:
+    return texts.cleaned(request.args.get("q", "").replace("\x00", ""))[:LONGEST_VALUE]
+
+
+def _narrow(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)[:LONGEST_VALUE]  # of a text that was cut, it may be longer
 
 
 class PaletteView(BaseView):

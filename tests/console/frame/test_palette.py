@@ -132,6 +132,15 @@ def test_wide_letters_and_capitals_make_no_difference(
     assert titles(client_for("operator"), typed, "商户") == [kept]
 
 
+@pytest.mark.parametrize("name", ["失败：停用{0}", "a：b{c}（d)"])
+def test_a_name_with_wide_and_narrow_signs_is_found_as_it_is_typed(
+    session: Session, actors: Actors, client_for: Callable[..., FlaskClient], name: str
+) -> None:
+    actors.alice_app.name = name
+    session.commit()
+    assert name in titles(client_for("operator"), name, "小程序")
+
+
 @pytest.mark.parametrize(("role", "offered"), [("operator", {"生成授权链接", "登录商户", "编辑"}), ("auditor", set())])
 def test_a_merchant_offers_what_its_page_offers(
     world: Actors, client_for: Callable[..., FlaskClient], role: str, offered: set[str]
