@@ -267,7 +267,7 @@ class MerchantView(PlatformView):
 
     def prefill_form(self, form: ConsoleForm, pk: Any) -> None:
         held = db.session.get_one(Merchant, pk).phone_masked
-        form.phone.render_kw = {"placeholder": said(f"{held}（留空则保持不变）") if held else "", "autocomplete": "off"}
+        form.phone.render_kw = {"placeholder": held, "autocomplete": "off"}
 
     def pre_add(self, item: Any) -> None:
         check_merchant(item)
