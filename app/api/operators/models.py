@@ -14,19 +14,24 @@ from flask_appbuilder.models.sqla.interface import SQLAInterface
 
 from app.access.roles import WATCHED
 from app.data.engine import is_busy
+from app.errors import DeclarationError
 from app.models import Merchant, MiniProgram, Version
 
 KEY_LABEL = "编号"  # of every table's own key
 
 
 def _label(model: type[Any], name: str) -> str:
-    """What a column is called, of the model's or by a dot of a row that it names: such a row's name is the row's."""
+    """What a column is called, of the model's or by a dot of a row that it names: such a row's name is the row's.
+
+    LookupError for one that there is not.
+    """
     first, _, rest = name.partition(".")
     mapper = model.__mapper__
     if not rest:
         return str(mapper.columns[name].info.get("label") or KEY_LABEL)
     relation = mapper.relationships[first]
-    return str(relation.info["label"]) if rest == "name" else _label(relation.mapper.class_, rest)
+    inner = _label(relation.mapper.class_, rest)
+    return str(relation.info["label"]) if rest == "name" else inner
 
 
 def _literally(kind: type[BaseFilter], method: str, *, negative: bool) -> type[BaseFilter]:
@@ -76,7 +81,13 @@ class ReadApi(ModelRestApi):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.label_columns = {name: _label(cls.datamodel.obj, name) for name in cls.list_columns}
+        cls.label_columns = {}
+        for attribute in ("list_columns", "show_columns", "search_columns", "order_columns"):
+            for name in getattr(cls, attribute) or ():
+                try:
+                    cls.label_columns[name] = _label(cls.datamodel.obj, name)
+                except LookupError:
+                    raise DeclarationError(f"{cls.__name__}.{attribute}: there is no {name!r}") from None
 
     def response_500(self, **words: Any) -> Response:
         """FAB catches every fault; that of a busy database is the boundary's to answer."""
