@@ -37,10 +37,11 @@ from app.kept import kept_of
 from app.link import call_log, connection
 from app.models import Circuit, Door, Industry, Merchant, MiniProgram, OperationRun, Template, ThirdPartyApp
 from app.models.kit import audit
-from app.operations import runs, template
+from app.operations import registry, runs, template
 from app.operations.inbound import refusals
 from app.operations.onboarding import arrival, links
 from app.operations.perform import perform
+from app.views import screens
 from tests.notices.receivers import Receiver, serving
 from tests.reset import reset
 from tests.waiting import answers, free_port, wait_for
@@ -66,6 +67,13 @@ class OneBrowser(LoadGroupScheduling):
 @pytest.hookimpl(optionalhook=True)  # not there with -p no:xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBrowser:
     return OneBrowser(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _registers() -> None:
+    """What declares itself at import is there for every test, whichever ran before it in its process."""
+    registry.load()
+    screens()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -30,7 +30,7 @@ def answer(run: OperationRun) -> list[Line]:
 def _lines(reads: Reads, result: Mapping[str, Any]) -> Iterator[Line]:
     read = reads(result) if callable(reads) else [(label, result.get(name)) for name, label in reads.items()]
     for label, value in read:
-        if value not in (None, "", [], ()):
+        if value not in (None, ""):
             yield Line(label, _text(value))
 
 
@@ -40,5 +40,7 @@ def _text(value: Any) -> Sentence | Foreign:
     if isinstance(value, bool):
         return Sentence("是" if value else "否")
     if isinstance(value, list | tuple):
+        if not value:
+            return Sentence("无")
         return listed(_text(item) for item in value)
     return value if isinstance(value, Sentence) else Foreign(value)

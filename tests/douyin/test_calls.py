@@ -12,13 +12,13 @@ import responses
 
 from app.douyin import CALLS
 from app.douyin.authorization import authorize_page_url
-from app.douyin.contract import PermissionSet, Place, Token, wires
+from app.douyin.contract import Host, PermissionSet, Place, Route, Token, wires
 from app.douyin.development import AuditStatus, GetVersions, LatestVersion
 from app.douyin.settle import SettleGetApplyStatus
 
 from .conftest import HOSTS, Bench
 from .contract_files import operations
-from .examples import SAMPLES
+from .examples import SAMPLES, shown
 from .samples import Sample
 
 # An older path of submit_audit, kept in the contract for the sandbox only.
@@ -141,6 +141,22 @@ def test_every_token_stands_where_the_contract_puts_it(name: str) -> None:
         assert "access_token" in _properties(
             entry["requestBody"]["content"]["application/json"]["schema"], entry["schemas"]
         )
+
+
+@pytest.mark.parametrize(
+    ("token", "host", "headers", "query"),
+    [
+        (Token.AUTHORIZER_V1, Host.OPEN, {"access-token"}, set()),
+        (Token.AUTHORIZER_V1, Host.MICROAPP, set(), {"component_appid", "authorizer_access_token"}),
+        (Token.AUTHORIZER, Host.OPEN, {"access-token"}, set()),
+        (Token.COMPONENT_V1, Host.MICROAPP, set(), {"component_appid", "component_access_token"}),
+    ],
+)
+def test_samples_show_a_token_where_its_host_wants_it(
+    token: Token, host: Host, headers: set[str], query: set[str]
+) -> None:
+    found = shown(Route("GET", "/x/", token, host=host, doc="https://x"))
+    assert ({*found[0]}, {*found[1]}) == (headers, query)
 
 
 def test_only_reads_may_be_resent() -> None:

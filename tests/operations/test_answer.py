@@ -118,7 +118,7 @@ def test_each_kind_of_value(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None
             ("是否", False),
             ("数", 0),
             ("几个", ("甲", "乙")),
-            ("无", None),
+            ("没有", None),
             ("空", []),
         ]
 
@@ -131,8 +131,17 @@ def test_each_kind_of_value(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None
         Line("是否", ours("否")),
         Line("数", Foreign("0")),
         Line("几个", listed(["甲", "乙"])),
+        Line("空", ours("无")),
     ]
-    assert [said_in(line) for line in found] == ["Review rejected", "No changes", "没有变化", "No", "0", "甲, 乙"]
+    assert [said_in(line) for line in found] == [
+        "Review rejected",
+        "No changes",
+        "没有变化",
+        "No",
+        "0",
+        "甲, 乙",
+        "None",
+    ]
 
 
 def test_what_only_reads_and_does_not_say_how_it_reads_stops_the_start(

@@ -125,7 +125,7 @@ def _may_submit(app: MiniProgram, look: Look) -> str | None:
 
 def _read_audit(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
     hosts = [ours(HOST_WORDS[name]) if name in HOST_WORDS else name for name in result.get("hosts") or ()]
-    return [("版本号", result.get("version")), ("审核宿主端", hosts)]
+    return [("版本号", result.get("version")), ("审核宿主端", hosts or None)]
 
 
 @operation(
