@@ -51,14 +51,14 @@ class Screen:
         return self.in_table(name) or name in self.sealed
 
     def shown(self, name: str) -> bool:
-        """Whether a page can show it: an attribute of the row, or drawn by a cell."""
-        return name in self.view.cells or self.of_row(name)
+        """Whether a page can show it: an attribute of the row that is not sealed, or drawn by a cell."""
+        return name in self.view.cells or (self.of_row(name) and name not in self.sealed)
 
     def of_row(self, name: str) -> bool:
         return self.in_table(name) or hasattr(self.model, name)
 
     def exported(self, name: str) -> bool:
-        return name in self.view.export_cells or self.of_row(name)
+        return name in self.view.export_cells or (self.of_row(name) and name not in self.sealed)
 
     def opened(self, name: str) -> bool:
         return self.shown(name) or self.exported(name) or self.asked(name)
@@ -177,7 +177,7 @@ class Screen:
 
 Known = Callable[[Screen, str], bool]
 IN_TABLE = "is no column or relation of its table"
-SHOWN = "is no attribute of its rows and not in cells"
+SHOWN = "is no attribute of its rows that is not sealed, and not in cells"
 # Which names a declaration may have, and what is said of any other.
 KNOWN: dict[str, tuple[Known, str]] = {
     "list_columns": (Screen.shown, SHOWN),
@@ -193,7 +193,7 @@ KNOWN: dict[str, tuple[Known, str]] = {
     "order_by_drag": (lambda screen, name: name in screen.columns, "is no column of its table"),
     "order_columns": (Screen.to_one, "is no column of its table, and no relation to one row"),
     "copied": (Screen.of_row, "is no attribute of its rows"),
-    "export_columns": (Screen.exported, "is no attribute of its rows and not in export_cells"),
+    "export_columns": (Screen.exported, "is no attribute of its rows that is not sealed, and not in export_cells"),
     "add_columns": (Screen.asked, IN_TABLE),
     "edit_columns": (Screen.asked, IN_TABLE),
     "form_sections": (Screen.asked, IN_TABLE),

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from flask_appbuilder import Model
-from sqlalchemy import String, event, select, update
+from sqlalchemy import Index, String, event, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
 
 from app.data import texts
 from app.data.engine import rows_changed
+from app.data.tenancy import tenancy_of
 from app.i18n.sentence import Sentence, ours, say
 
 LONGEST = 240  # characters of a folded name; the number of a row that collides stands behind it
@@ -24,9 +25,9 @@ BEHIND = "\ue000"  # before that number: of no script, and left out of what name
 
 
 def twin_column(of: str, noun: str) -> Mapped[str | None]:
-    """The column beside the one named `of`, in a table whose rows are called `noun`."""
+    """The column beside that named `of`, in a table whose rows are called `noun`; `keeps_twin` gives it its index."""
     info = {"kind": "folded", "of": of, "noun": noun, "quiet": True}
-    return mapped_column(String(LONGEST + 15), index=True, unique=True, default=None, info=info)
+    return mapped_column(String(LONGEST + 15), default=None, info=info)
 
 
 def twin_of(model: type[Any], name: str) -> str:
@@ -62,14 +63,23 @@ def folded(name: str) -> str:
 
 
 def keeps_twin(model: type[Any], name: str) -> None:
-    """Have a model's twin follow its name. A row that collided keeps its number behind it while it reads the same."""
-    twin = twin_of(model, name)
+    """Have a model's twin follow its name. A row that collided keeps its number behind it while it reads the same.
+
+    No two rows have one twin; of rows that merchants own, no two of one merchant.
+    """
+    twin, table = twin_of(model, name), model.__table__
+    Index(f"ix_{table.name}_{twin}", *(table.c[column] for column in (twin, *_apart(model))), unique=True)
 
     def follow(row: Any, value: str, _before: Any, _initiator: Any) -> None:
         if _bare(getattr(row, twin)) != folded(value):
             setattr(row, twin, folded(value))
 
     event.listen(getattr(model, name), "set", follow)
+
+
+def _apart(model: type[Any]) -> tuple[str, ...]:
+    """By which column rows are strangers to one another: what one merchant calls its own tells no other anything."""
+    return ("merchant_id",) if tenancy_of(model) in {"owned", "shared"} else ()
 
 
 def _refuse_half(state: ORMExecuteState) -> None:
@@ -123,10 +133,12 @@ def fold(session: Session, model: type[Any], name: str) -> Iterator[int]:
 def _move_up(session: Session, model: type[Any], name: str) -> None:
     """Where the first of some rows is called otherwise now, the next one has the name: nobody else can take it."""
     twin = getattr(model, twin_of(model, name))
-    behind = session.execute(select(twin, model.id).where(twin.contains(BEHIND)).order_by(model.id)).all()
-    for value, key in behind:
+    apart = [getattr(model, column) for column in _apart(model)]
+    behind = session.execute(select(twin, model.id, *apart).where(twin.contains(BEHIND)).order_by(model.id)).all()
+    for value, key, *owner in behind:
         bare = value.partition(BEHIND)[0]
-        if session.scalar(select(model.id).where(twin == bare)) is None:
+        beside = (column == own for column, own in zip(apart, owner, strict=True))
+        if session.scalar(select(model.id).where(twin == bare, *beside)) is None:
             rows_changed(session, update(model).where(model.id == key, twin == value).values({twin.key: bare}))
 
 
@@ -145,15 +157,17 @@ def _give(session: Session, model: type[Any], name: str, key: int, held: str) ->
 def alike(session: Session, model: type[Any], name: str) -> list[Alike]:
     """The rows whose names read as another's, all of each name together."""
     held, twin = getattr(model, name), getattr(model, twin_of(model, name))
-    behind = session.execute(select(twin, model.id, held).where(twin.contains(BEHIND)).order_by(model.id)).all()
-    found: dict[str, list[tuple[int, str]]] = {}
-    for value, key, text in behind:
-        found.setdefault(value.partition(BEHIND)[0], []).append((key, text))
-    for start in range(0, len(wanted := list(found)), CHUNK):
-        some = select(twin, model.id, held).where(twin.in_(wanted[start : start + CHUNK]))
-        for value, key, text in session.execute(some).all():
-            found[value].insert(0, (key, text))
-    return [Alike(tuple(rows)) for _value, rows in sorted(found.items()) if rows[1:]]
+    asked = select(twin, model.id, held, *(getattr(model, column) for column in _apart(model)))
+    behind = session.execute(asked.where(twin.contains(BEHIND)).order_by(model.id)).all()
+    found: dict[tuple[Any, ...], list[tuple[int, str]]] = {}
+    for value, key, text, *owner in behind:
+        found.setdefault((value.partition(BEHIND)[0], *owner), []).append((key, text))
+    wanted = list(dict.fromkeys(value for value, *_owner in found))
+    for start in range(0, len(wanted), CHUNK):
+        for value, key, text, *owner in session.execute(asked.where(twin.in_(wanted[start : start + CHUNK]))).all():
+            if (value, *owner) in found:
+                found[value, *owner].insert(0, (key, text))
+    return [Alike(tuple(rows)) for _key, rows in sorted(found.items(), key=lambda item: item[0][0]) if rows[1:]]
 
 
 def fold_all(session: Session) -> Iterator[Sentence]:

@@ -108,6 +108,7 @@ class SealedPhone(Sealed):
     text that one types; Refused when that is no number."""
 
     kind = "phone"
+    columns = ("sealed", "masked", "hash")
 
     def __set__(self, row: Any, plaintext: str | None) -> None:
         phone = given(plaintext, "手机号") if plaintext else None

@@ -116,12 +116,13 @@ class Sealed:
     `row.secret = "..."` seals, `row.secret` opens, None stays None. Not part of any query, form or export.
     """
 
+    kind = "secret"  # of its values, as `info["kind"]` of a column names it
+    columns: tuple[str, ...] = ("sealed",)  # what stands behind `<name>_` in the names of the columns that it needs
+
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self.name = name
         self.column = f"{name}_sealed"
         owner.__sealed__ = (*getattr(owner, "__sealed__", ()), name)
-
-    kind = "secret"  # of its values, as `info["kind"]` of a column names it
 
     @overload
     def __get__(self, row: None, owner: type[Any]) -> Sealed: ...
@@ -148,6 +149,15 @@ class HasSecrets:
     """Mixin of models with `Sealed` attributes: gives them the `row_uid` their ciphertexts are bound to."""
 
     __sealed__: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """TypeError for a sealed attribute without its columns: what it is set to would be lost."""
+        for sealed in (held for held in vars(cls).values() if isinstance(held, Sealed)):
+            lacking = [name for part in sealed.columns if not hasattr(cls, name := f"{sealed.name}_{part}")]
+            if lacking:
+                raise TypeError(f"{cls.__name__}.{sealed.name} is sealed and lacks the columns {', '.join(lacking)}")
+        super().__init_subclass__(**kwargs)
+
     row_uid: Mapped[str] = mapped_column(
         String(32), unique=True, nullable=False, default=lambda: uuid.uuid4().hex, info={"quiet": True}
     )

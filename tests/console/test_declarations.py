@@ -106,6 +106,10 @@ def test_what_the_data_model_is_told_is_looked_over(
         (MerchantView, "inline_columns", ["industry"], "names industry, which is changed in the whole form only"),
         (ThirdPartyAppView, "bulk_columns", ["secret"], "names secret, which is changed in the whole form only"),
         (MerchantView, "edit_columns", ["name_folded"], "names name_folded, which is of a kind that has no"),
+        (MerchantView, "list_columns", ["phone"], "names phone, which is no attribute of its rows that is not sealed"),
+        (MerchantView, "card_columns", ["phone"], "names phone, which is no attribute of its rows that is not sealed"),
+        (MerchantView, "show_sections", [("x", ["phone"])], "names phone, which is no attribute of its rows that is"),
+        (ThirdPartyAppView, "export_columns", ["secret"], "names secret, which is no attribute of its rows that is"),
     ],
 )
 def test_what_cannot_be_changed_there_stops_the_start(

@@ -11,9 +11,10 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from app.data import names, texts
+from app.data.tenancy import MerchantOwned
 from app.jobs.run import run_now
 from app.models import Industry, Merchant
 from app.models.kit.audit import AuditEntry
@@ -214,3 +215,43 @@ def test_tables_say_which_column_is_whose_twin() -> None:
     assert [(model, name) for model, name, _noun in names.twins()] == [(Industry, "name"), (Merchant, "name")]
     assert names.twin_of(Merchant, "contact") == "" and names.twin_of(Merchant, "name") == "name_folded"
     assert names.twinned(Merchant, "name_folded") == "name" and names.twinned(Merchant, "contact") == "contact"
+
+
+class _Tables(DeclarativeBase):
+    """Tables of this module's own."""
+
+
+sa.Table("merchant", _Tables.metadata, sa.Column("id", sa.Integer, primary_key=True))
+
+
+class Till(MerchantOwned, _Tables):
+    """What merchants call by names of their own."""
+
+    __tablename__ = "till"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(64))
+    name_folded: Mapped[str | None] = names.twin_column("name", "收银台")
+
+
+names.keeps_twin(Till, "name")
+
+
+def test_what_one_merchant_calls_its_own_is_free_to_others() -> None:
+    engine = sa.create_engine("sqlite://")
+    _Tables.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all([Till(id=1, merchant_id=1, name="前台（一）"), Till(id=2, merchant_id=2, name="前台(一)")])
+        session.commit()
+        session.add(Till(id=3, merchant_id=2, name="前台【一】"))
+        with pytest.raises(IntegrityError):
+            session.commit()
+        session.rollback()
+        late = Till(id=3, merchant_id=2, name="前台【一】")
+        late.name_folded = f"前台(一){names.BEHIND}3"
+        session.add(late)
+        session.commit()
+        assert names.alike(session, Till, "name") == [names.Alike(((2, "前台(一)"), (3, "前台【一】")))]
+        session.delete(session.get_one(Till, 2))
+        session.commit()
+        assert list(names.fold(session, Till, "name")) == []
+        assert session.get_one(Till, 3).name_folded == "前台(一)"  # merchant 1's is none of its business

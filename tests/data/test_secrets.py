@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from app.cli import setup as setting_up
 from app.data.keys import parse_key
-from app.data.secrets import KeyRing, KeyRingError, SealBroken, keyring
+from app.data.phones import SealedPhone
+from app.data.secrets import HasSecrets, KeyRing, KeyRingError, SealBroken, Sealed, keyring, sealed_column
 from app.factory import create_app
 from app.models import AuditEntry, ThirdPartyApp
 from config import Config, SettingError
@@ -31,6 +32,14 @@ def test_a_secret_is_not_in_the_database_in_any_form(session: Session, third_par
         for form in (secret, secret.encode().hex(), base64.b64encode(secret.encode()).decode()):
             assert form not in text
     assert third_party_app.secret == COMPONENT["secret"]
+
+
+def test_a_sealed_attribute_without_its_columns_is_no_class() -> None:
+    """What it is set to would be lost."""
+    with pytest.raises(TypeError, match="Till.phone is sealed and lacks the columns phone_masked, phone_hash"):
+        type("Till", (HasSecrets,), {"phone": SealedPhone(), "phone_sealed": sealed_column("电话")})
+    with pytest.raises(TypeError, match="Till.key is sealed and lacks the columns key_sealed"):
+        type("Till", (HasSecrets,), {"key": Sealed()})
 
 
 def test_a_ciphertext_moved_to_another_row_or_column_does_not_open(

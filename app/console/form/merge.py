@@ -14,12 +14,13 @@ from flask import current_app
 from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
-from wtforms import BooleanField, Field, SelectField
+from wtforms import BooleanField, Field, SelectField, SelectMultipleField
 
 from app.console import cells
 from app.console.form.forms import ConsoleForm, RowSelect
 from app.data.keys import parse_key
 from app.data.secrets import keyring
+from app.i18n.sentence import listed, ours
 from app.models.kit.audit import AuditEntry
 
 CHOICE = "merge-"  # the name of a field's choice is this and its own
@@ -46,8 +47,13 @@ def written_only(field: Field) -> bool:
     return bool(getattr(field, "written_only", False))
 
 
-def wire(field: Field) -> str:
-    """A field's value as a browser sends it; empty for none."""
+Wire = str | list[str]
+
+
+def wire(field: Field) -> Wire:
+    """A field's value as a browser sends it; empty for none, several of a field that takes several."""
+    if isinstance(field, SelectMultipleField):
+        return [str(value) for value in field.data or ()]
     if isinstance(field, BooleanField):
         return "y" if field.data else ""
     if isinstance(field, RowSelect):
@@ -57,7 +63,7 @@ def wire(field: Field) -> str:
     return str(field._value())
 
 
-def wires(form: ConsoleForm, names: Sequence[str]) -> dict[str, str]:
+def wires(form: ConsoleForm, names: Sequence[str]) -> dict[str, Wire]:
     return {name: wire(form[name]) for name in names}
 
 
@@ -70,7 +76,7 @@ def read(field: Field) -> str:
     if isinstance(field, RowSelect):
         return "—" if field.data is None else str(field.data)
     if isinstance(field, SelectField):
-        return next((str(item.label) for item in field.iter_choices() if item.selected), "—")
+        return listed(ours(str(item.label)) for item in field.iter_choices() if item.selected) or "—"
     return str(field._value()) or "—"
 
 
@@ -82,7 +88,7 @@ def _seal_mark(row: Any, name: str) -> str:
     return keyring().fingerprint(str(getattr(row, f"{name}_sealed", None)))[:16]
 
 
-def shown_values(view: Any, row: Any) -> dict[str, str]:
+def shown_values(view: Any, row: Any) -> dict[str, Wire]:
     """What the edit form of a row shows now; for what is never shown, a keyed hash of the ciphertext."""
     form = view.edit_form(formdata=None, obj=row)
     names = view.edit_columns
@@ -94,7 +100,7 @@ def sign(view: Any, row: Any) -> str:
     return str(_signer(view, row.id).dumps(shown_values(view, row)))
 
 
-def opened_values(view: Any, key: Any, text: str | None) -> dict[str, str]:
+def opened_values(view: Any, key: Any, text: str | None) -> dict[str, Wire]:
     """What `sign` wrote; nothing when it was not written for this row."""
     try:
         held = _signer(view, key).loads(text or "")
@@ -110,7 +116,8 @@ def chosen(view: Any, key: Any, given: Mapping[str, Any]) -> MultiDict[str, str]
     form = view.edit_form(formdata=None)
     for name in view.edit_columns:
         if given.get(CHOICE + name) == THEIRS:
-            values[name] = "" if written_only(form[name]) else opened.get(name, "")
+            back = "" if written_only(form[name]) else opened.get(name, "")
+            values.setlist(name, back if isinstance(back, list) else [back])
     return values
 
 
@@ -145,7 +152,7 @@ def merged(view: Any, form: ConsoleForm, row: Any) -> tuple[ConsoleForm, list[Di
     return _form_of(view, values), found
 
 
-def _form_of(view: Any, values: Mapping[str, str]) -> ConsoleForm:
+def _form_of(view: Any, values: Mapping[str, Wire]) -> ConsoleForm:
     form: ConsoleForm = view.edit_form(formdata=MultiDict(values))
     return form
 

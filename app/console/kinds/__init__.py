@@ -21,13 +21,18 @@ def field_of(column: Any, label: str, description: str, *, alone: bool = False) 
     default = column.default.arg if column.default is not None and column.default.is_scalar else None
     needed = not column.nullable and column.default is None
     kind = kind_of(column)
-    return face_of(kind).field(kind, Asked(label, description, default, needed, alone))
+    return face_of(kind).field(kind, Asked(label, description, default, needed, alone, kept=not column.nullable))
 
 
 def sealed_field(model: type[Any], name: str, label: str, description: str, *, needed: bool) -> Field:
     """The field of a sealed attribute, which is written and never shown."""
-    kind = kind_named(getattr(model, name).kind, f"{model.__name__}.{name}")()
+    kind = sealed_kind(model, name)
     return face_of(kind).field(kind, Asked(label, description, needed=needed))
+
+
+def sealed_kind(model: type[Any], name: str) -> Kind:
+    """The kind of a sealed attribute's values."""
+    return kind_named(getattr(model, name).kind, f"{model.__name__}.{name}")()
 
 
 def kind_in(view: Any, name: str) -> Kind:
@@ -43,6 +48,8 @@ def kind_in(view: Any, name: str) -> Kind:
 
 def _kind_in(view: Any, name: str) -> Kind:
     datamodel = view.datamodel
+    if name in getattr(datamodel.obj, "__sealed__", ()):
+        return sealed_kind(datamodel.obj, name)
     if name not in datamodel.list_properties:
         return Bare()
     if datamodel.is_relation(name):

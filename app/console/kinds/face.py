@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 from markupsafe import Markup
 from wtforms import Field
-from wtforms.validators import Optional
+from wtforms.validators import InputRequired, Optional
 
 from app.console import cells
 from app.console.kinds.controls import Control
-from app.console.kinds.fields import required
+from app.console.kinds.fields import not_emptied, required
 from app.data.kinds.base import Kind
+from app.i18n.sentence import ours, say
 
 Shown = Markup | str
 FACES: dict[type[Kind], Face] = {}
@@ -21,13 +22,15 @@ FACES: dict[type[Kind], Face] = {}
 
 @dataclass(frozen=True)
 class Asked:
-    """What a field is made of. `alone`: it stands without its form, as in a list's cell."""
+    """What a field is made of. `alone`: it stands without its form, as in a list's cell; `kept`: the column takes no
+    NULL, so that of what has a default, too, nobody can take away the value."""
 
     label: str
     description: str = ""
     default: Any = None
     needed: bool = False
     alone: bool = False
+    kept: bool = False
 
     @property
     def common(self) -> dict[str, Any]:
@@ -36,6 +39,19 @@ class Asked:
     @property
     def rules(self) -> list[Any]:
         return [required(self.label)] if self.needed else [Optional()]
+
+    @property
+    def value_rules(self) -> list[Any]:
+        """The same of what is no text: a text of nothing is one, a number of nothing is none."""
+        return (
+            [not_emptied(say("请填写{label}", label=ours(self.label)))] if self.kept and not self.needed else self.rules
+        )
+
+    @property
+    def choice_rules(self) -> list[Any]:
+        """The same of what is chosen from a few."""
+        missing = say("请选择{label}", label=ours(self.label))
+        return [InputRequired(missing)] if self.needed else [not_emptied(missing) if self.kept else Optional()]
 
 
 class Face:

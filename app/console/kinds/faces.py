@@ -6,21 +6,22 @@ from functools import partial
 from typing import Any
 
 from markupsafe import Markup, escape
-from wtforms import BooleanField, Field, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms import BooleanField, Field, StringField, TextAreaField
 
 from app.console import cells
 from app.console.kinds import controls
 from app.console.kinds.face import Asked, Face, Shown
 from app.console.kinds.fields import (
+    ChoiceField,
     DayField,
     DocumentField,
     MomentField,
     PhoneField,
     SecretField,
+    SeveralField,
     TypedField,
     YesNoField,
     no_longer_than,
-    options,
     stripped,
 )
 from app.console.places import page_for
@@ -55,7 +56,7 @@ class WholeNumber(Face, kind=Number):
 
     def field(self, kind: Number, asked: Asked) -> Field:
         written = partial(self.typed, kind)
-        return TypedField(**asked.common, kind=kind, validators=asked.rules, written=written)
+        return TypedField(**asked.common, kind=kind, validators=asked.value_rules, written=written)
 
     def typed(self, _kind: Any, value: Any) -> str:
         """A value as one would type it."""
@@ -116,7 +117,7 @@ class Date(Face, kind=Day):
         return kind.plain(value)
 
     def field(self, kind: Day, asked: Asked) -> Field:
-        return DayField(**asked.common, kind=kind, validators=asked.rules)
+        return DayField(**asked.common, kind=kind, validators=asked.value_rules)
 
 
 class Time(Face, kind=Moment):
@@ -128,7 +129,7 @@ class Time(Face, kind=Moment):
         return cells.clock(value)
 
     def field(self, kind: Moment, asked: Asked) -> Field:
-        return MomentField(**asked.common, kind=kind, validators=asked.rules)
+        return MomentField(**asked.common, kind=kind, validators=asked.value_rules)
 
 
 class State(Face, kind=Choice):
@@ -140,12 +141,7 @@ class State(Face, kind=Choice):
         return cells.state(value, kind.words)
 
     def field(self, kind: Choice, asked: Asked) -> Field:
-        return SelectField(
-            **asked.common,
-            validators=asked.rules[:1] if asked.needed else [],
-            choices=options((str(value), kind.word(value)) for value in kind.members),
-            coerce=lambda text: kind.asked(text) if text else None,
-        )
+        return ChoiceField(**asked.common, kind=kind, blank=not asked.kept, validators=asked.choice_rules)
 
 
 class States(Face, kind=Several):
@@ -157,8 +153,7 @@ class States(Face, kind=Several):
         return Markup(" ").join(cells.state(item, kind.words) for item in kind.decode(value)) or cells.DASH
 
     def field(self, kind: Several, asked: Asked) -> Field:
-        offered = options((str(value), kind.word(value)) for value in kind.members)
-        return SelectMultipleField(**asked.common, validators=asked.rules if asked.needed else [], choices=offered)
+        return SeveralField(**asked.common, kind=kind, validators=asked.choice_rules if asked.needed else [])
 
 
 class Row(Face, kind=Relation):
@@ -196,7 +191,7 @@ class Json(Face, kind=Document):
     is_long = True
 
     def field(self, _kind: Document, asked: Asked) -> Field:
-        return DocumentField(**asked.common, validators=asked.rules)
+        return DocumentField(**asked.common, validators=asked.value_rules)
 
 
 class Twin(Face, kind=Folded):

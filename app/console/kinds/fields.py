@@ -6,13 +6,23 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from wtforms import Field, PasswordField, SelectChoice, SelectField, StringField, TextAreaField, ValidationError
-from wtforms.validators import InputRequired
+from wtforms import (
+    Field,
+    PasswordField,
+    SelectChoice,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+    ValidationError,
+)
+from wtforms.validators import InputRequired, StopValidation
 from wtforms.widgets import DateInput, DateTimeLocalInput, TextArea, TextInput
 
 from app.data.clock import SHANGHAI
 from app.data.kinds.apart import Document
 from app.data.kinds.base import Kind
+from app.data.kinds.choice import Choice, Several
 from app.errors import Refused
 from app.i18n.sentence import ours, say
 
@@ -24,6 +34,20 @@ def stripped(value: Any) -> Any:
 
 def required(label: str) -> InputRequired:
     return InputRequired(say("请填写{label}", label=ours(label)))
+
+
+def not_emptied(missing: str) -> Callable[[Any, Field], None]:
+    """The rule that a value may be left out of what is sent, but not taken away; `missing` is said of that."""
+
+    def rule(_form: Any, field: Field) -> None:
+        if field.raw_data and not str(field.raw_data[0]).strip():
+            field.errors = []
+            raise StopValidation(missing)
+        if not field.raw_data:
+            field.errors = []
+            raise StopValidation
+
+    return rule
 
 
 def no_longer_than(longest: int) -> Callable[[Any, Field], None]:
@@ -67,10 +91,7 @@ class KindField(Field):
 
     def process_formdata(self, valuelist: Sequence[str]) -> None:
         text = valuelist[0].strip() if valuelist else ""
-        try:
-            self.data = self.kind.parse(text, self.label.text) if text else None
-        except Refused as refused:
-            raise ValueError(refused.message) from None
+        self.data = _read(self.kind, text, self.label.text) if text else None
 
     def _value(self) -> str:
         if self.raw_data:
@@ -140,6 +161,40 @@ class DocumentField(KindField):
 
 def _indented(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+class ChoiceField(SelectField):
+    """One of a few, as a kind reads it; `blank`: or none of them."""
+
+    def __init__(self, label: str, kind: Choice, *, blank: bool = False, **kwargs: Any) -> None:
+        none = [("", "无")] if blank else []
+        offered = options([*none, *((str(value), kind.word(value)) for value in kind.members)])
+        super().__init__(label, choices=offered, coerce=lambda value: value or None, validate_choice=False, **kwargs)
+        self.kind = kind
+
+    def process_formdata(self, valuelist: Sequence[str]) -> None:
+        if valuelist:
+            self.data = _read(self.kind, valuelist[0], self.label.text) if valuelist[0].strip() else None
+
+
+class SeveralField(SelectMultipleField):
+    """Several of a few."""
+
+    def __init__(self, label: str, kind: Several, **kwargs: Any) -> None:
+        offered = options((str(value), kind.word(value)) for value in kind.members)
+        super().__init__(label, choices=offered, validate_choice=False, **kwargs)
+        self.kind = kind
+
+    def process_formdata(self, valuelist: Sequence[str]) -> None:
+        found = [str(_read(self.kind.each, text, self.label.text)) for text in valuelist if text.strip()]
+        self.data = self.kind.decode(found)
+
+
+def _read(kind: Kind, text: str, label: str) -> Any:
+    try:
+        return kind.parse(text, label)
+    except Refused as refused:
+        raise ValueError(refused.message) from None
 
 
 class YesNoField(SelectField):

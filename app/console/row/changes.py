@@ -19,10 +19,11 @@ from sqlalchemy.orm import Session
 from app.console import cells
 from app.console.places import column_label, view_named
 from app.data.kinds import kind_of
+from app.data.kinds.apart import Bare, Document
 from app.data.kinds.base import Kind
-from app.data.kinds.plain import Moment
+from app.data.kinds.choice import Choice, Several
+from app.data.kinds.plain import Moment, YesNo
 from app.data.tenancy import scope_of, tenancy_of
-from app.data.types import words_in
 from app.i18n.sentence import listed, ours, said
 from app.models.kit.audit import CHANGED, CHANGED_PERSON, AuditEntry
 
@@ -82,8 +83,7 @@ class Reader:
 
     def _change(self, entry: AuditEntry, name: str) -> Change:
         before, after = (self.spoken(entry.subject_type, name, held.get(name)) for held in (entry.before, entry.after))
-        one_of_few = bool(words_for(model_of(entry.subject_type), name))
-        show = replaced if one_of_few else marked  # 审核中 becomes 审核通过 as a whole
+        show = replaced if _is_whole(model_of(entry.subject_type), name) else marked
         return Change(name, label_of(entry.subject_type, name), *show(before, after))
 
     def spoken(self, subject_type: str, name: str, value: Any) -> str:
@@ -97,25 +97,52 @@ class Reader:
 
 
 def spoken(model: type[Any] | None, name: str, value: Any) -> str:
-    """A logged value of a plain column in words: states, times in Shanghai, yes and no."""
-    if isinstance(value, bool):
-        return str(said("是" if value else "否"))
-    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
-        words = words_for(model, name)
-        return str(said(listed(ours(words[item]) if item in words else str(item) for item in value)))
+    """A logged value in words: by its kind, and of what is no plain column by what it looks like."""
+    if isinstance(value, str) and value in LOGGED:
+        return str(said(value))
     if name == "quiet" and isinstance(value, dict):
         return f"{value.get('from')}–{value.get('to')}"
-    if not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if name == "view" and (screen := view_named(value)) is not None:
+    if name == "view" and isinstance(value, str) and (screen := view_named(value)) is not None:
         return str(said(screen.list_title))
     kind = kind_in(model, name)
-    if words := words_for(model, name):
-        return str(said(words[value])) if value in words else value
-    if value in LOGGED:
-        return str(said(value))
-    timely = isinstance(kind, Moment) or name == "until" or (kind is None and name.endswith("_at"))
-    return _time(value) if timely else value
+    return _as_it_looks(name, value) if kind is None or isinstance(kind, Document | Bare) else _of_kind(kind, value)
+
+
+def _of_kind(kind: Kind, value: Any) -> str:
+    """As it was logged where the kind cannot read it any more, and where it is a mask."""
+    try:
+        held = kind.decode(value)
+        if isinstance(kind, Choice):
+            several = held if isinstance(kind, Several) else [held]
+            return str(said(listed(ours(kind.words[item]) if item in kind.words else str(item) for item in several)))
+        if isinstance(kind, YesNo):
+            return str(said(kind.plain(held)))
+        return (cells.local_time(held) if isinstance(kind, Moment) else kind.plain(held)) or _logged(value)
+    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError):
+        return _logged(value)
+
+
+def _logged(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _as_it_looks(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return str(said("是" if value else "否"))
+    words = SAID.get(name) or {}
+    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+        return str(said(listed(ours(words[item]) if item in words else str(item) for item in value)))
+    if not isinstance(value, str):
+        return _logged(value)
+    if value in words:
+        return str(said(words[value]))
+    return _time(value) if name == "until" or name.endswith("_at") else value
+
+
+def _is_whole(model: type[Any] | None, name: str) -> bool:
+    """Whether a value is told as a whole, not letter by letter: 审核中 becomes 审核通过, ¥19.90 becomes ¥20.00."""
+    kind = kind_in(model, name)
+    return name in SAID if kind is None else bool(kind.values) or not (kind.holds_text or isinstance(kind, Document))
 
 
 def _time(value: str) -> str:
@@ -134,12 +161,6 @@ def _models() -> dict[str, type[Any]]:
 def model_of(subject_type: str) -> type[Any] | None:
     """The model that an entry is about; None for one of old."""
     return _models().get(subject_type)
-
-
-def words_for(model: type[Any] | None, name: str) -> Mapping[Any, str]:
-    """What the values of a model's column are called, or those of what `record` wrote under a name."""
-    columns = model.__mapper__.columns if model is not None else {}
-    return (words_in(columns[name]) if name in columns else SAID.get(name)) or {}
 
 
 def kind_in(model: type[Any] | None, name: str) -> Kind | None:

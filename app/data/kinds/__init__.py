@@ -22,13 +22,18 @@ for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
 @lru_cache(maxsize=4096)
 def kind_of(column: Any) -> Kind:
     """The kind of a column's values: by its `info["kind"]` where its type says too little (a String may be a name, an
-    Integer an amount of money), by its words, else by its type. TypeError for a kind that there is not."""
+    Integer an amount of money), by its words, else by its type. TypeError for a kind that there is not, and for a
+    column that cannot hold it."""
     typed = next((TYPED[base] for base in type(column.type).__mro__ if base in TYPED), Bare)
     info = getattr(column, "info", {})
     named = info.get("kind", "listed" if typed is Words and "words" in info else None)
     if named is None:
         return typed.of(column)
-    return kind_named(named, column).of(column)
+    kind = kind_named(named, column)
+    if kind.held and not isinstance(column.type, kind.held):
+        fitting = " or ".join(held.__name__ for held in kind.held)
+        raise TypeError(f"{column} is of the kind {named}: its type is {fitting}, not {type(column.type).__name__}")
+    return kind.of(column)
 
 
 def kind_named(name: str, asker: Any) -> type[Kind]:

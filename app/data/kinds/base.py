@@ -24,6 +24,7 @@ class Kind:
     is_document: ClassVar[bool] = False  # of parts: too much for a list, and for a file's cell
     several_lines: bool = False
     rule: str = ""  # what is allowed, in words
+    held: ClassVar[tuple[type[Any], ...]] = ()  # types of column that a kind by name can be of; () = any
 
     def __init_subclass__(cls, *, named: str = "", types: tuple[type[Any], ...] = (), **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
+from sqlalchemy import JSON
+
 from app.data.kinds.base import Kind, Operator
 from app.data.types import WORDS, State
 from app.data.written import halved
@@ -104,14 +106,17 @@ class Listed(Choice, named="listed"):
 class Several(Choice, named="several"):
     """Several of an enum's, or of texts that have words, in a JSON column, in the order in which these stand."""
 
-    operators, is_document = (), True
+    operators, is_document, held = (), True, (JSON,)
 
     def __init__(self, enum: type[StrEnum] | None, words: Mapping[Any, str] | None = None) -> None:
         self.each = Listed(words or {}) if enum is None else Choice(enum, words)
 
     @classmethod
     def of(cls, column: Any) -> Self:
-        return cls(column.info.get("of"), column.info.get("words"))
+        enum, words = column.info.get("of"), column.info.get("words")
+        if not enum and not words:
+            raise TypeError(f"{column} does not say of what it holds several: 'of' an enum, or 'words'")
+        return cls(enum, words)
 
     @property
     def members(self) -> tuple[Any, ...]:

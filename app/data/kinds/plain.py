@@ -77,6 +77,8 @@ class Name(Words, named="name"):
     """What people tell rows apart by. A twin beside the column (`app.data.names`) makes one of what reads the same, for
     searches and for uniqueness; a capital corrected is a change all the same."""
 
+    held = (String,)
+
 
 class Number(Kind, types=(Integer,)):
     """A whole number."""
@@ -109,6 +111,8 @@ class Number(Kind, types=(Integer,)):
 class Count(Number, named="count"):
     """How many or how much: a number that is read as one, and no name of anything."""
 
+    held = (Integer,)
+
 
 class Fraction(Kind, types=(Numeric,)):
     """A number with places behind the point."""
@@ -122,7 +126,9 @@ class Fraction(Kind, types=(Numeric,)):
     @classmethod
     def of(cls, column: Any) -> Self:
         held = column.type
-        return cls(held.scale or 0, held.precision or 10, Decimal if held.asdecimal else float)
+        if held.scale is None:
+            raise TypeError(f"{column} does not say how many places it has: Numeric(5, 2)")
+        return cls(held.scale, held.precision or 10, Decimal if held.asdecimal else float)
 
     def parse(self, text: str, label: str) -> Any:
         number = written.number(text, label, unit=self.unit)
@@ -135,10 +141,11 @@ class Fraction(Kind, types=(Numeric,)):
         return self.made(str(number))
 
     def asked(self, text: str) -> float | None:
-        return float(text) if math.isfinite(float(text)) else None
+        number = float(text.removesuffix(self.unit))
+        return number if math.isfinite(number) else None
 
     def plain(self, value: Any) -> str:
-        return "" if value is None else f"{value:.10g}"
+        return "" if value is None else f"{Decimal(str(value)).normalize():f}"
 
     def exported(self, value: Any) -> Any:
         return value
@@ -153,18 +160,20 @@ class Fraction(Kind, types=(Numeric,)):
 class Percent(Fraction, named="percent"):
     """A share, kept as the number before the sign: 5.5 for 5.5 %."""
 
+    held = (Numeric,)
+
     rule, unit = "数字；百分比格式的单元格按显示的数读取，5% 即 5", "%"
 
 
 class Money(Kind, named="money"):
     """An amount in fen; people read and write yuan."""
 
+    held = (Integer,)
     operators = ("eq", "gte", "lte")
     rule = "金额（元），最多两位小数"
 
     def parse(self, text: str, label: str) -> int:
-        text = re.sub(r"^([+-]?)[¥￥]\s*", r"\1", halved(text)).removesuffix("元").strip()
-        fen = written.number(text, label) * 100
+        fen = written.number(_bare(text), label) * 100
         if fen != int(fen):
             raise Refused(say("{label}最多 2 位小数", label=ours(label)))
         if abs(fen) > GREATEST_FEN:
@@ -172,6 +181,7 @@ class Money(Kind, named="money"):
         return int(fen)
 
     def asked(self, text: str) -> int | None:
+        text = _bare(text)
         fen = Decimal(text) * 100 if written.PLAIN_NUMBER.fullmatch(text) else Decimal("NaN")
         return int(fen) if fen.is_finite() and abs(fen) <= GREATEST_FEN and fen == int(fen) else None
 
@@ -183,6 +193,11 @@ class Money(Kind, named="money"):
 
     def exported(self, value: Any) -> Any:
         return None if value is None else Decimal(value) / 100
+
+
+def _bare(text: str) -> str:
+    """An amount without what says that it is one."""
+    return re.sub(r"^([+-]?)[¥￥]\s*", r"\1", halved(text)).removesuffix("元").strip()
 
 
 class YesNo(Kind, types=(Boolean,)):
@@ -237,6 +252,13 @@ class Moment(Kind, types=(DateTime, UtcDateTime)):
 
     operators = ("gte", "lte")
     rule = "时间"
+
+    @classmethod
+    def of(cls, column: Any) -> Self:
+        table = getattr(column, "table", None)
+        if isinstance(column.type, DateTime) and table is not None and not table.name.startswith("ab_"):  # FAB's own
+            raise TypeError(f"{column} would keep a time without its zone: its type is UtcDateTime")
+        return cls()
 
     def parse(self, text: str, label: str) -> datetime:
         try:

@@ -46,7 +46,9 @@ def test_a_merchant_is_made_with_a_sealed_phone(session: Session, operator: Flas
         ("industry", "99999", "所选的行业不存在"),
         ("phone", "12", "手机号格式不正确"),
         ("commission_rate", "101", "佣金比例应在 0 到 100 之间"),
-        ("state", "forged", "Not a valid choice"),
+        ("commission_rate", " ", "请填写佣金比例（%）"),
+        ("state", "forged", "状态应为 正常、停用 之一"),
+        ("state", "", "请选择状态"),
     ],
 )
 def test_a_wrong_value_is_refused_beside_its_field(
@@ -56,9 +58,17 @@ def test_a_wrong_value_is_refused_beside_its_field(
     answer = submit(operator, "/merchantview/add", **values)
     page = answer.get_data(as_text=True)
     assert answer.status_code == 422
-    assert words in page or field == "state"
+    assert words in page
     assert "请保留这段话" in page
     assert _count(session) == 0
+
+
+@pytest.mark.parametrize(("field", "words"), [("commission_rate", "请填写佣金比例"), ("state", "请选择状态")])
+def test_what_must_be_there_cannot_be_taken_away(
+    session: Session, operator: FlaskClient, actors: Actors, field: str, words: str
+) -> None:
+    answer = submit(operator, f"/merchantview/edit/{actors.alice.id}", **{field: ""})
+    assert answer.status_code == 422 and words in answer.get_data(as_text=True)
 
 
 def test_everything_that_is_wrong_is_said_at_once_and_what_was_typed_stays(

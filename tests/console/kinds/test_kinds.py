@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.datastructures import MultiDict
 
+from app.console.form import merge
 from app.console.form.forms import ConsoleForm
 from app.console.kinds import field_of
 from app.data.kinds import kind_of
@@ -38,6 +39,8 @@ MONEY = sa.Column("x", sa.Integer, nullable=False, info={"kind": "money"})
 SEVERAL = sa.Column("x", sa.JSON, nullable=False, info={"kind": "several", "of": Size})
 MOMENT = sa.Column("x", UtcDateTime)
 PHONE = sa.Column("x", sa.String(20), info={"kind": "phone"})
+SIZE = sa.Column("x", State(Size), nullable=False, default=Size.SMALL)
+COUNT = sa.Column("x", sa.Integer, nullable=False, default=3, info={"kind": "count"})
 NAME = sa.Column("x", sa.String(4), nullable=False, info={"kind": "name"})
 
 
@@ -67,7 +70,12 @@ def test_what_is_typed_becomes_the_value(app: Flask, column: Any, typed: list[st
         (NAME, ["花花花花店"], "最多 4 个字"),
         (MONEY, ["0.001"], "内容最多 2 位小数"),
         (MONEY, [""], "请填写内容"),
-        (SEVERAL, ["huge"], ""),
+        (SEVERAL, ["huge"], "内容应为 小、大 之一"),
+        (SIZE, ["huge"], "内容应为 小、大 之一"),
+        (SIZE, [""], "请选择内容"),
+        (COUNT, [" "], "请填写内容"),
+        (sa.Column("x", sa.Date, nullable=False, default=date(2027, 1, 5)), [""], "请填写内容"),
+        (sa.Column("x", sa.JSON, nullable=False, default={"a": 1}), [""], "请填写内容"),
         (sa.Column("x", sa.JSON), ["{"], "内容应为 JSON"),
     ],
 )
@@ -76,6 +84,29 @@ def test_what_cannot_be_meant_is_said_beside_the_field_and_stays_typed(
 ) -> None:
     form = form_of(app, column, typed)
     assert form.value.errors and says in form.value.errors[0]
+
+
+@pytest.mark.parametrize("column", [SIZE, COUNT])
+def test_what_has_a_default_may_be_left_out_of_what_is_sent(app: Flask, column: Any) -> None:
+    assert form_of(app, column, []).value.errors == []
+
+
+def test_of_what_may_be_nothing_nothing_may_be_chosen(app: Flask) -> None:
+    maybe = form_of(app, sa.Column("x", State(Size)), [""], Size.SMALL)
+    assert (maybe.value.errors, maybe.value.data) == ([], None)
+    assert '<option selected value="">无</option>' in maybe.shown
+    assert "无" not in form_of(app, SIZE, None, Size.SMALL).shown
+
+
+@pytest.mark.parametrize("held", [[], ["large"], ["small", "large"]])
+def test_several_are_sent_again_as_they_were_shown(app: Flask, held: list[str]) -> None:
+    """As 恢复 and the page of two edits do."""
+    made = type("OneForm", (ConsoleForm,), {"value": field_of(SEVERAL, "内容", "")})
+    with app.test_request_context("/"):
+        shown = made(formdata=None, data={"value": held}, meta={"csrf": False})
+        again = made(formdata=MultiDict(merge.wires(shown, ["value"])), meta={"csrf": False})
+        assert again.validate() == bool(held) and again.value.data == held
+        assert merge.read(shown.value) == ("、".join({"small": "小", "large": "大"}[item] for item in held) or "—")
 
 
 def test_what_is_held_is_shown_as_it_is_typed(app: Flask) -> None:

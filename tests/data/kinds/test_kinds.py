@@ -86,6 +86,25 @@ def test_a_kind_that_there_is_not_is_no_kind() -> None:
         kind_of(sa.Column("x", sa.String(8), info={"kind": "colour"}))
 
 
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        (sa.Column("x", sa.Integer, info={"kind": "percent"}), "its type is Numeric, not Integer"),
+        (sa.Column("x", sa.Float, info={"kind": "percent"}), "its type is Numeric, not Float"),
+        (sa.Column("x", sa.Numeric), "does not say how many places"),
+        (sa.Column("x", sa.Numeric(9, 2), info={"kind": "money"}), "its type is Integer, not Numeric"),
+        (sa.Column("x", sa.String(8), info={"kind": "count"}), "its type is Integer, not String"),
+        (sa.Column("x", sa.Integer, info={"kind": "name"}), "its type is String, not Integer"),
+        (sa.Column("x", sa.Integer, info={"kind": "several", "of": State}), "its type is JSON, not Integer"),
+        (sa.Column("x", sa.JSON, info={"kind": "several"}), "does not say of what it holds several"),
+        (sa.Table("till", sa.MetaData(), sa.Column("x", sa.DateTime)).c.x, "till.x would keep a time without its zone"),
+    ],
+)
+def test_a_column_that_cannot_hold_its_kind_says_so(column: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        kind_of(column)
+
+
 def test_every_column_of_every_table_has_a_kind_and_what_is_sealed_is_a_secret() -> None:
     for table in Model.metadata.sorted_tables:
         for column in table.c:
