@@ -70,6 +70,9 @@ def role_faults(view: type[Any]) -> Iterator[str]:
     if not isinstance(said, Mapping):
         yield f"{view.__name__} says no roles: declare `roles = {{...}}`, who may read or write there"
         return
+    if not said and said is not VISITORS:
+        yield f"{view.__name__} is for nobody: say roles, or VISITORS where nobody is known yet"
+    yield from _unguarded(view)
     for name, held in said.items():
         if name not in ROLES or held not in (READS, WRITES):
             yield f"{view.__name__} says roles that are none: {name}: {held}"
@@ -77,6 +80,19 @@ def role_faults(view: type[Any]) -> Iterator[str]:
         for method in getattr(view, attribute, ()):
             if not hasattr(getattr(view, method, None), "_urls"):
                 yield f"{view.__name__}.{attribute} names no page: {method}"
+
+
+def _unguarded(view: type[Any]) -> Iterator[str]:
+    """Pages of a screen of ours that ask for no permission: whoever knows their address has them."""
+    if view.roles is VISITORS:
+        return
+    for name in dir(view):
+        page = getattr(view, name)
+        if not hasattr(page, "_urls") or hasattr(page, "_permission_name"):
+            continue
+        of_fab = page.__module__.startswith("flask_appbuilder.")  # its own ask by themselves
+        if not of_fab and name not in getattr(view, "open_to_all", ()):
+            yield f"{view.__name__}.{name} asks for no permission: @has_access, or name it in open_to_all"
 
 
 def roles_of(view: type[Any]) -> Roles:

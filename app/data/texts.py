@@ -25,7 +25,7 @@ _UNSEEN = (
 )
 # Within an emoji some of them are parts of what is seen: families, red hearts, keycaps, the flag of Scotland.
 _PICTURE = (
-    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u2600-\u27bf\u2900-\u297f\u2b00-\u2bff\u3030\u303d"
+    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2900-\u297f\u2b00-\u2bff\u3030\u303d"
     "\u3297\u3299\U0001f000-\U0001faff]"
 )
 _FLAG = "\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"

@@ -81,6 +81,9 @@ class SentenceText(TypeDecorator[str]):
         return None if value is None else restored(value)
 
 
+TONES = frozenset({"good", "busy", "warn", "bad", "mute"})
+
+
 class Words(dict[Any, str]):
     """What the values of a state, or of any column that holds one of a few, are called; and the colours of some.
 
@@ -107,6 +110,8 @@ def worded(words: Mapping[str, str], *, tones: Mapping[str, str] | None = None) 
         values = {str(state) for state in enum}
         if set(words) != values or not set(tones or ()) <= values:
             raise TypeError(f"{enum.__name__}: the words and colours must be those of its states")
+        if odd := sorted(set((tones or {}).values()) - TONES):
+            raise TypeError(f"{enum.__name__}: {', '.join(odd)} is no colour, but one of {', '.join(sorted(TONES))}")
         WORDS[enum] = Words({state: words[str(state)] for state in enum}, tones)
         return enum
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.data.clock import utcnow
 from app.data.engine import rows_changed
 from app.errors import ErrorKind
-from app.i18n.sentence import say
+from app.i18n.sentence import ours, say
 from app.models.kit.audit import record
 from app.models.kit.operation import OperationRun, RunState
 from app.operations.ready import obstacle
@@ -134,7 +134,8 @@ def _judged(op: Operation, run_id: int, subject_id: int, kind: str, row: Any, lo
     if kind in _FOR_GOOD:
         return Judged(run_id, subject_id, _FOR_GOOD[kind])
     if kind == ErrorKind.AUTHORIZATION and getattr(row, "missing_permissions", None):
-        return Judged(run_id, subject_id, f"缺少权限「{'、'.join(row.missing_permissions)}」：请让商户重新授权并勾选")
+        missing = [ours(name) for name in row.missing_permissions]
+        return Judged(run_id, subject_id, say("缺少权限「{missing}」：请让商户重新授权并勾选", missing=missing))
     return Judged(run_id, subject_id, obstacle(op, row, look))
 
 

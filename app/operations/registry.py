@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -191,8 +192,10 @@ def faults(op: Operation) -> Iterator[str]:
         yield f"{named} is for roles that do not exist: {', '.join(unknown)}"
     if op.mutates and op.proof is None:
         yield f"{named} changes something: say proof="
-    if not op.mutates and op.reads is None:
+    if not op.mutates and not op.reads:
         yield f"{named} only reads, and nobody could see what: say reads="
+    if not dataclasses.is_dataclass(op.params):
+        yield f"{named} takes its parameters as no dataclass: {op.params.__name__}"
     if op.by not in sa.inspect(op.on).column_attrs:
         yield f"{named} finds its row by {op.by}, which is no column of {op.on.__name__}: say by="
 

@@ -330,7 +330,7 @@ def own_app(app: MiniProgram, versions: list[Version], may: set[str]) -> dict[st
         "verdict": verdict_of(decided) if decided else None,
         "versions": [
             {
-                "number": row.number,
+                "number": Foreign(row.number),
                 "state": cells.state(row.state),
                 "at": cells.clock(row.uploaded_at),
                 "url": page_for("version", row.id),
@@ -344,7 +344,7 @@ def verdict_of(version: Version) -> dict[str, Any]:
     """What an audit decided, with its reasons and where Douyin explains them."""
     reasons, guides = remarks_of(version.reason_detail or {})
     return {
-        "number": version.number,
+        "number": Foreign(version.number),
         "state": cells.state(version.state),
         "at": cells.clock(version.decided_at),
         "reasons": reasons or ([version.reason] if version.reason else []),

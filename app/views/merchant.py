@@ -22,6 +22,7 @@ from app.console.query.interface import ScopedInterface
 from app.console.row.tabs import Related
 from app.data import phones, texts
 from app.data.clock import utcnow
+from app.data.names import folded
 from app.data.phones import Phone
 from app.data.types import words_of
 from app.data.written import halved
@@ -158,12 +159,18 @@ class IndustryView(PlatformView):
     tabs = (Related("merchants", "商户", "MerchantView", "industry", add=True),)
 
 
+def _called(text: str) -> ColumnElement[bool] | None:
+    """The merchants of a phone number, or of several; only their hash and the shown form are kept to look at."""
+    if held := phones.read(text):
+        theirs: ColumnElement[bool] = Merchant.phone_hash.in_([phones.hashed(phone) for phone in held])
+        return theirs | (Merchant.name_folded == folded(text)) | (Merchant.contact == text)  # some are called by it
+    return Merchant.phone_masked == text if phones.masks(text) else None
+
+
 def _told(text: str) -> ColumnElement[bool] | None:
-    """The merchants that a number names on its own; of a phone only the hash and the shown form are kept to look at."""
-    if (phone := phones.one(text)) is not None:
-        return Merchant.phone_hash == phones.hashed(phone)
-    if phones.masks(text):
-        return Merchant.phone_masked == text
+    """The merchants that a number names on its own."""
+    if (called := _called(text)) is not None:
+        return called
     if re.fullmatch(r"tt[0-9a-z]{14,18}", text):
         return Merchant.id.in_(select(MiniProgram.merchant_id).where(MiniProgram.appid == text))
     return None
@@ -257,9 +264,8 @@ class MerchantView(PlatformView):
 
     def palette_rows(self, text: str) -> Iterator[dict[str, Any]]:
         """By name, contact and key; a phone number by its hash."""
-        if (phone := phones.one(text)) is not None:
-            known = select(Merchant).where(Merchant.phone_hash == phones.hashed(phone)).limit(EACH)
-            rows = list(db.session.scalars(known))
+        if (called := _called(text)) is not None:
+            rows = list(db.session.scalars(select(Merchant).where(called).limit(EACH)))
         else:
             rows = matching(Merchant, [Merchant.name_folded, *plain(text, Merchant.key), Merchant.contact], text)
         for row in rows:

@@ -30,7 +30,7 @@ from app.data.types import words_of
 from app.errors import Refused
 from app.extensions import appbuilder, db
 from app.i18n.html import html
-from app.i18n.sentence import said, say
+from app.i18n.sentence import Foreign, ours, said, say
 from app.models import (
     AuthorizationState,
     Merchant,
@@ -384,17 +384,20 @@ def steps(row: MiniProgram) -> list[dict[str, str]]:
     """授权 → 上传 → 审核 → 上线, each done, current or to come, with its version."""
     authorized = row.state == AuthorizationState.AUTHORIZED
     found = [
-        ("授权", word(row.state), "good" if authorized else "bad"),
-        ("上传", row.uploaded_version, "good" if row.uploaded_version else ""),
+        ("授权", ours(word(row.state)), "good" if authorized else "bad"),
+        ("上传", Foreign(row.uploaded_version), "good" if row.uploaded_version else ""),
         ("审核", audit_words(row), tone(row.audit_state, AUDIT_WORDS) if row.audit_version else ""),
-        ("上线", row.live_version, "good" if row.live_version else ""),
+        ("上线", Foreign(row.live_version), "good" if row.live_version else ""),
     ]
-    return [{"title": title, "text": text or "未开始", "tone": colour or "mute"} for title, text, colour in found]
+    return [{"title": title, "text": text or say("未开始"), "tone": colour or "mute"} for title, text, colour in found]
 
 
 def audit_words(row: MiniProgram) -> str:
     """The version in audit with its state: 1.0.2 审核中."""
-    return f"{row.audit_version} {AUDIT_WORDS[VersionState(row.audit_state)]}" if row.audit_state else row.audit_version
+    if not row.audit_state:
+        return Foreign(row.audit_version)
+    words = ours(AUDIT_WORDS[VersionState(row.audit_state)])
+    return say("{version} {what}", version=row.audit_version, what=words)
 
 
 def next_step(row: MiniProgram, may: set[str]) -> dict[str, str] | None:
@@ -422,15 +425,16 @@ def _next(row: MiniProgram) -> tuple[str | None, str]:
     if row.merchant_id is None:
         return "小程序还没有商户：请先认领", "claim"
     if row.missing_permissions:
-        return f"缺少权限「{'、'.join(row.missing_permissions)}」：请让商户重新授权并勾选", "link"
+        missing = [ours(name) for name in row.missing_permissions]
+        return say("缺少权限「{missing}」：请让商户重新授权并勾选", missing=missing), "link"
     if row.audit_state == VersionState.APPROVED and row.audit_version != row.live_version:
-        return f"版本 {row.audit_version} 已通过审核，可以发布", "release"
+        return say("版本 {number} 已通过审核，可以发布", number=row.audit_version), "release"
     if row.audit_state == VersionState.AUDITING:
-        return f"版本 {row.audit_version} 审核中，通过后会在这里提示发布", ""
+        return say("版本 {number} 审核中，通过后会在这里提示发布", number=row.audit_version), ""
     if row.audit_state == VersionState.REJECTED and row.audit_version == row.uploaded_version:
-        return f"版本 {row.audit_version} 被驳回：请按驳回原因修改后重新上传", "upload_code"
+        return say("版本 {number} 被驳回：请按驳回原因修改后重新上传", number=row.audit_version), "upload_code"
     if row.uploaded_version and row.uploaded_version not in {row.live_version, row.audit_version}:
-        return f"测试版本 {row.uploaded_version} 已上传，可以提交审核", "submit_audit"
+        return say("测试版本 {number} 已上传，可以提交审核", number=row.uploaded_version), "submit_audit"
     if not row.uploaded_version and not row.live_version:
         return "还没有上传代码：请选择模板上传", "upload_code"
     return None, ""

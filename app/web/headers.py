@@ -18,7 +18,7 @@ from app.data.engine import is_busy, is_taken
 from app.data.tenancy import ScopeError
 from app.errors import DouyinError, NoAnswer, Refused
 from app.extensions import appbuilder, db
-from app.i18n.sentence import said
+from app.i18n.sentence import chained, said
 
 log = logging.getLogger(__name__)
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
@@ -214,7 +214,7 @@ def _on_refused(error: Refused) -> Response:
 
 def _on_douyin(error: DouyinError | NoAnswer) -> Response:
     advice = getattr(error, "advice", "")
-    return _answer(502, "抖音平台没有完成请求", f"{error.message}。{advice}" if advice else error.message)
+    return _answer(502, "抖音平台没有完成请求", chained([error.message, advice], "。") if advice else error.message)
 
 
 def _on_csrf(_error: CSRFError) -> Response:

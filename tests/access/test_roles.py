@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_appbuilder import BaseView
+from flask_appbuilder import BaseView, expose
 from flask_appbuilder.menu import MenuApi
 from flask_login import AnonymousUserMixin
 from sqlalchemy import event, select
@@ -71,6 +71,8 @@ def test_nothing_is_for_everyone_by_default() -> None:
         ({"roles": {"operators": WRITES}}, "NewView says roles that are none: operators"),
         ({"roles": {"operator": "wirte"}}, "NewView says roles that are none: operator: wirte"),
         ({"roles": {"operator": Level.NONE}}, "NewView says roles that are none: operator"),
+        ({"roles": {}}, "NewView is for nobody: say roles"),
+        ({"roles": WATCHED, "x": expose("/x")(lambda self: "x")}, "NewView.x asks for no permission: @has_access"),
     ],
 )
 def test_a_screen_without_roles_stops_the_start(

@@ -37,7 +37,10 @@ NAMES = {
     "api_key": ("name",),
     "industry": ("name",),
     "merchant": ("name", "contact", "remarks"),
-    "mini_program": ("name", "subject_name", "remarks", "intro"),
+    "mini_program": (
+        *("name", "subject_name", "remarks", "intro"),
+        *("uploaded_version", "audit_version", "live_version"),  # Douyin's, too
+    ),
     "notification_channel": ("name",),
     "saved_view": ("name",),
     "template": ("description",),

@@ -48,7 +48,22 @@ def test_what_is_not_seen_makes_no_difference(typed: str, kept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "emoji", [FAMILY, "❤\ufe0f", "❤\ufe0f\u200d🔥", "1\ufe0f\u20e3", SCOTLAND, "👍🏽", "🇨🇳", "✂\ufe0e"]
+    "emoji",
+    [
+        FAMILY,
+        "❤\ufe0f",
+        "❤\ufe0f\u200d🔥",
+        "1\ufe0f\u20e3",
+        SCOTLAND,
+        "👍🏽",
+        "🇨🇳",
+        "✂\ufe0e",
+        "▶\ufe0f",
+        "Ⓜ\ufe0f",
+        "▪\ufe0f",
+        "◀\ufe0e",
+        "◽\ufe0f",
+    ],
 )
 def test_an_emoji_stays_whole(emoji: str) -> None:
     assert texts.cleaned(f"\u200b花{emoji}\u200b店") == f"花{emoji}店"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+import pytest
 from flask import Flask
 from sqlalchemy import select
 
 from app.data.tenancy import PLATFORM, app_scope
+from app.data.types import worded
 from app.i18n.sentence import Foreign, Sentence, say
 from app.models.records import JobRun
 
@@ -32,3 +36,11 @@ def test_a_column_keeps_a_sentence_and_is_searched_by_its_words(app: Flask) -> N
             (JobRun.result.contains("商户「停用」", autoescape=True), 1),
         ):
             assert len(list(session.scalars(select(JobRun.id).where(condition)))) == count
+
+
+def test_a_colour_that_is_none_is_refused() -> None:
+    class Odd(StrEnum):
+        ONE = "one"
+
+    with pytest.raises(TypeError, match="Odd: purple is no colour, but one of bad, busy, good, mute, warn"):
+        worded({"one": "一"}, tones={"one": "purple"})(Odd)

@@ -144,9 +144,17 @@ def test_each_kind_of_value(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None
     ]
 
 
-def test_what_only_reads_and_does_not_say_how_it_reads_stops_the_start(
-    app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"reads": None}, r"only reads, .*: say reads="),
+        ({"reads": {}}, r"only reads, .*: say reads="),
+        ({"params": dict}, "takes its parameters as no dataclass: dict"),
+    ],
+)
+def test_what_an_operation_says_wrongly_stops_the_start(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: dict[str, Any], sentence: str
 ) -> None:
-    monkeypatch.setitem(OPERATIONS, "sync_versions", dataclasses.replace(OPERATIONS["sync_versions"], reads=None))
-    with pytest.raises(DeclarationError, match=r"operation sync_versions \(同步版本\) only reads, .*: say reads="):
+    monkeypatch.setitem(OPERATIONS, "sync_versions", dataclasses.replace(OPERATIONS["sync_versions"], **said))
+    with pytest.raises(DeclarationError, match=rf"operation sync_versions \(同步版本\) {sentence}"):
         create_app(test_environment(f"sqlite:///{tmp_path}/none.db", "http://127.0.0.1:1"))

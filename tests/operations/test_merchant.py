@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
+from app.data import phones
 from app.data.phones import Phone, hashed
 from app.data.secrets import keyring
 from app.models import Merchant
@@ -62,6 +64,28 @@ def test_it_goes_on_where_it_was_stopped_and_past_what_cannot_be_read(
         assert f"merchant {alice}: " in err
         session.expire_all()
         assert session.get_one(Merchant, alice).phone == "12"
+
+
+def test_a_number_that_somebody_changes_meanwhile_stays(
+    app: Flask, session: Session, actors: Actors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.app_context():
+        stored(session, actors.alice, "+8613800138000")
+        table, key, one = Merchant.__table__, actors.alice.id, phones.one
+        other = keyring().seal("13900139000", Merchant.phone.bound_to(actors.alice))
+
+        def meanwhile(text: str) -> Phone | None:
+            session.execute(sa.update(table).where(table.c.id == key).values(phone_sealed=other, phone_masked="new"))
+            return one(text)
+
+        session.rollback()
+        monkeypatch.setattr(merchants.phones, "one", meanwhile)
+        done = merchants.reread_phones(session, 0)
+        monkeypatch.undo()
+        session.expire_all()
+        held = session.get_one(Merchant, key)
+        assert done is not None and done.changed == 0
+        assert (held.phone, held.phone_masked) == ("13900139000", "new")
 
 
 def test_further_numbers_are_marked_once() -> None:

@@ -89,6 +89,10 @@ class ReadApi(ModelRestApi):
                 except LookupError:
                     raise DeclarationError(f"{cls.__name__}.{attribute}: there is no {name!r}") from None
 
+    def response_404(self, **_words: Any) -> Response:
+        answer: Response = self.response(404, message="没有找到这条记录")
+        return answer
+
     def response_500(self, **words: Any) -> Response:
         """FAB catches every fault; that of a busy database is the boundary's to answer."""
         fault = sys.exc_info()[1]

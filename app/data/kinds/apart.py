@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from sqlalchemy import JSON
@@ -62,7 +63,9 @@ class Document(Kind, types=(JSON,)):
 
     def parse(self, text: str, label: str) -> Any:
         try:
-            return json.loads(text, parse_constant=_no_constant)
+            found = json.loads(text, parse_constant=_no_constant, parse_float=_no_infinity)
+            json.dumps(found, ensure_ascii=False).encode()  # half a letter, written as \\ud800, is in no database
+            return found
         except (ValueError, RecursionError):
             raise Refused(say("{label}应为 JSON", label=ours(label))) from None
 
@@ -80,3 +83,9 @@ class Bare(Kind):
 
 def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON")
+
+
+def _no_infinity(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text} is more than any number")
+    return number

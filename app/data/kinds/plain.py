@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from datetime import date, datetime
@@ -101,8 +100,10 @@ class Number(Kind, types=(Integer,)):
         return int(text)
 
     def asked(self, text: str) -> int | None:
-        number = int(text)
-        return number if abs(number) <= self.greatest else None
+        try:
+            return self.parse(text, "")
+        except Refused:
+            return None
 
     def exported(self, value: Any) -> Any:
         return value
@@ -141,8 +142,10 @@ class Fraction(Kind, types=(Numeric,)):
         return self.made(str(number))
 
     def asked(self, text: str) -> float | None:
-        number = float(text.removesuffix(self.unit))
-        return number if math.isfinite(number) else None
+        try:
+            return float(written.number(text, "", unit=self.unit))
+        except Refused:
+            return None
 
     def plain(self, value: Any) -> str:
         return "" if value is None else f"{Decimal(str(value)).normalize():f}"
@@ -173,7 +176,8 @@ class Money(Kind, named="money"):
     rule = "金额（元），最多两位小数"
 
     def parse(self, text: str, label: str) -> int:
-        fen = written.number(_bare(text), label) * 100
+        text = re.sub(r"^([+-]?)[¥￥]\s*", r"\1", halved(text)).removesuffix("元").strip()
+        fen = written.number(text, label) * 100
         if fen != int(fen):
             raise Refused(say("{label}最多 2 位小数", label=ours(label)))
         if abs(fen) > GREATEST_FEN:
@@ -181,9 +185,10 @@ class Money(Kind, named="money"):
         return int(fen)
 
     def asked(self, text: str) -> int | None:
-        text = _bare(text)
-        fen = Decimal(text) * 100 if written.PLAIN_NUMBER.fullmatch(text) else Decimal("NaN")
-        return int(fen) if fen.is_finite() and abs(fen) <= GREATEST_FEN and fen == int(fen) else None
+        try:
+            return self.parse(text, "")
+        except Refused:
+            return None
 
     def plain(self, value: Any) -> str:
         if value is None:
@@ -193,11 +198,6 @@ class Money(Kind, named="money"):
 
     def exported(self, value: Any) -> Any:
         return None if value is None else Decimal(value) / 100
-
-
-def _bare(text: str) -> str:
-    """An amount without what says that it is one."""
-    return re.sub(r"^([+-]?)[¥￥]\s*", r"\1", halved(text)).removesuffix("元").strip()
 
 
 class YesNo(Kind, types=(Boolean,)):
@@ -265,6 +265,8 @@ class Moment(Kind, types=(DateTime, UtcDateTime)):
             moment = datetime.fromisoformat(halved(text).replace("/", "-"))
         except ValueError:
             raise Refused(say("{label}应为时间，例如 2027-12-31 18:00", label=ours(label))) from None
+        if not 1 < moment.year < 9999:  # with a zone it would be none that there is
+            raise Refused(say("{label}超出范围", label=ours(label)))
         return moment if moment.tzinfo else moment.replace(tzinfo=SHANGHAI)
 
     def asked(self, text: str) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from app.data.engine import insert_missing
 from app.data.types import words_of
 from app.douyin.development import AuditStatus, AuditVersion, CurrentVersion, LatestVersion, VersionsReply
 from app.douyin.errors import misfit
-from app.i18n.sentence import Foreign, ours, say
+from app.i18n.sentence import Foreign, chained, ours, say
 from app.models import MiniProgram, OperationRun, Version, VersionState
 from app.notices.tell import tell
 from app.operations.release.versions import follow, next_poll, note, versions_of
@@ -32,6 +33,13 @@ VERDICTS = {  # kind of news, words, what to do
 ONLINE = frozenset({VersionState.RELEASED, VersionState.SUPERSEDED, VersionState.ROLLED_BACK})
 
 
+def changes_words(moved: Sequence[Sequence[str]]) -> str:
+    """What became of versions, (number, state) each, in a sentence."""
+    words = words_of(VersionState)
+    told = [say("{version} {what}", version=number, what=ours(words[VersionState(kind)])) for number, kind in moved]
+    return chained(told) if told else say("没有变化")
+
+
 class Reconciler:
     """One reading of Douyin's version list against the rows loaded before it was asked for.
 
@@ -44,7 +52,7 @@ class Reconciler:
         self.app = app
         self.run = run
         self.rows = versions_of(session, app)
-        self.changes: list[str] = []
+        self.moved: list[tuple[str, str]] = []  # versions, and what became of each
 
     def believe(self, reply: VersionsReply) -> VersionsReply:
         """The reply, unless it is empty for an app that has versions: an answer of nothing is no news of their end.
@@ -66,7 +74,7 @@ class Reconciler:
             self._latest(reply.latest)
         self._retire(reply)
         self._stages(reply)
-        return "；".join(self.changes) or "没有变化"
+        return changes_words(self.moved)
 
     def _row(self, number: str, summary: str, ctime: int) -> Version:
         known = self.rows.get(number)
@@ -92,7 +100,7 @@ class Reconciler:
             self._say(row, str(target), text, **detail)
 
     def _say(self, row: Version, kind: str, text: str, **detail: Any) -> None:
-        self.changes.append(f"{row.number} {words_of(VersionState).get(VersionState(kind), kind)}")
+        self.moved.append((row.number, kind))
         note(self.session, self.app, kind, text, version=row, run=self.run, detail=detail)
 
     def _latest(self, stage: LatestVersion) -> None:

@@ -16,20 +16,19 @@ from app.douyin.development import (
     GetVersions,
 )
 from app.errors import DouyinError, NoAnswer
-from app.i18n.sentence import ours
 from app.link import connection
 from app.models import AuthorizationState, MiniProgram, RunState, VersionState
 from app.models.kit.operation import OperationRun
 from app.models.kit.user import OPERATORS
 from app.operations.proof import Work
 from app.operations.registry import operation, row_key
-from app.operations.release.reconcile import Reconciler
+from app.operations.release.reconcile import Reconciler, changes_words
 
 
 def _read(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
     state = result.get("audit_state")
     return [
-        ("变化", ours(result.get("changes", ""))),
+        ("变化", changes_words(result["moved"]) if "moved" in result else result.get("changes")),
         ("最近上传", result.get("uploaded")),
         ("提审版本", result.get("audit")),
         ("审核状态", VersionState(state) if state else None),
@@ -44,6 +43,7 @@ def sync_versions(app: MiniProgram, work: Work, params: Any) -> Mapping[str, Any
     changes = reconciler.apply(reconciler.believe(work.douyin.send(GetVersions())))
     return {
         "changes": changes,
+        "moved": reconciler.moved,
         "uploaded": app.uploaded_version,
         "audit": app.audit_version,
         "audit_state": app.audit_state,

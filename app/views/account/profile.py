@@ -160,6 +160,8 @@ class ProfileView(BaseView):
         held = g.user.preferences or {}
         return self.render_template("account/preferences.html", tabs=tabs(), held=held)
 
+    open_to_all = ("prefer",)  # the log-in page has a language and a theme, too
+
     @expose("/preferences", methods=["POST"])
     def prefer(self) -> Any:
         """How pages look and in which language, any of it: for this browser and, as oneself, for the account.

@@ -117,6 +117,32 @@ def test_a_whole_phone_number_finds_its_merchant(session: Session, actors: Actor
     assert "鲍勃面馆" not in text_of(operator, "/merchantview/list/?q=13900139000&state=suspended")
 
 
+def test_a_merchant_that_is_called_by_a_number_is_found_by_it(
+    session: Session, actors: Actors, operator: FlaskClient
+) -> None:
+    actors.alice.name, actors.bob.contact = "400-811-7117", "13900139000"
+    session.commit()
+    for number, name in (("400-811-7117", "400-811-7117"), ("13900139000", actors.bob.name)):
+        assert name in text_of(operator, f"/merchantview/list/?q={number}").split("<tbody", 1)[1]
+        found = operator.get("/palette/search", query_string={"q": number}).get_json()["items"]
+        assert name in {item["title"] for item in found if item["group"] == "商户"}
+
+
+def test_several_numbers_and_what_is_shown_of_one_are_found_by_both_searches(
+    session: Session, actors: Actors, operator: FlaskClient
+) -> None:
+    actors.alice.phone, actors.bob.phone = "13800138000", "13900139000"
+    session.commit()
+    for typed, names in (
+        ("13800138000/13900139000", {actors.alice.name, actors.bob.name}),
+        ("139****9000", {"鲍勃面馆"}),
+    ):
+        page = operator.get("/merchantview/list/", query_string={"q": typed}).get_data(as_text=True)
+        assert {name for name in (actors.alice.name, actors.bob.name) if name in page} == names
+        found = operator.get("/palette/search", query_string={"q": typed}).get_json()["items"]
+        assert {item["title"] for item in found if item["group"] == "商户"} == names
+
+
 @pytest.mark.parametrize("typed", ["0571-88880003 转 801", "400 800 8888", "%2B852 9123 4567"])
 def test_a_number_that_is_no_mobiles_is_found_as_it_was_typed(
     session: Session, actors: Actors, operator: FlaskClient, typed: str

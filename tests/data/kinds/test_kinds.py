@@ -225,6 +225,36 @@ def test_what_a_file_holds_is_read_as_the_same(kind: Kind, values: Any, data: An
 
 
 @pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Document(), '"\\ud800"'),
+        (Document(), "1e999"),
+        (Document(), '{"a": -1e999}'),
+        (Document(), "NaN"),
+        (Moment(), "0001-01-01"),
+        (Moment(), "9999-12-31 23:00"),
+    ],
+)
+def test_what_nothing_could_keep_is_refused(kind: Kind, text: str) -> None:
+    with pytest.raises(Refused):
+        kind.parse(text, "内容")
+
+
+@pytest.mark.parametrize("kind", [Number(), Fraction(), Percent(), Money()])
+@pytest.mark.parametrize("text", ["1e1", "1_0", "0x10", "", "NaN", "inf"])
+def test_a_condition_takes_no_number_that_a_form_refuses(kind: Kind, text: str) -> None:
+    assert kind.asked(text) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [(Money(), "¥1,234.50", 123450), (Money(), "5 元", 500), (Percent(), "5.5％", 5.5), (Number(), "1,200", 1200)],
+)
+def test_a_condition_takes_what_is_shown(kind: Kind, text: str, value: Any) -> None:
+    assert kind.asked(text) == value
+
+
+@pytest.mark.parametrize(
     ("kind", "asked", "value"),
     [
         (Words(), "a%", "a%"),
@@ -275,7 +305,18 @@ TYPES = {
 
 
 def asked_for_types(source: str) -> list[int]:
-    """The lines on which a value is asked whether it is of a column's type."""
+    """The lines on which a value is asked whether it is of a column's type, or a column's type what it is."""
+    tree = [*ast.walk(ast.parse(source))]
+    types = [node.subject for node in tree if isinstance(node, ast.Match)]
+    types += [node.args[0] for node in tree if isinstance(node, ast.Call) and node.args and asks(node.func)]
+    return sorted({node.lineno for node in types if ast.unparse(node).endswith(".type")} | {*_asked_for(source)})
+
+
+def asks(function: ast.expr) -> bool:
+    return isinstance(function, ast.Name) and function.id in {"isinstance", "issubclass", "type"}
+
+
+def _asked_for(source: str) -> list[int]:
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and len(node.args) == 2]
     asked = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id in {"isinstance", "issubclass"}]
     names = {node.lineno: {item.id for item in ast.walk(node.args[1]) if isinstance(item, ast.Name)} for node in asked}
@@ -290,3 +331,6 @@ def test_nobody_else_asks_a_column_for_its_type() -> None:
     found = {str(path): lines for path in files if (lines := asked_for_types(path.read_text()))}
     assert not found
     assert asked_for_types("isinstance(column.type, sa.String | State)") == [1]
+    assert asked_for_types("if type(column.type).__name__ == 'Integer':\n    pass") == [1]
+    assert asked_for_types("match column.type:\n    case sa.Integer():\n        pass") == [1]
+    assert asked_for_types("isinstance(column.type, sa.LargeBinary)\nname.type") == [1]
