@@ -49,10 +49,10 @@ def worker(app: Flask) -> Iterator[None]:
 def test_rest_is_chinese_whatever_the_browser_reads(app: Flask, worker: None, launch: Launch) -> None:
     rest, appid = Rest(app, "operator"), launch.mini_program.appid
     rest.client.set_cookie("locale", "en")
-    assert rest.operate("submit_audit", appid).json["message"] == "还没有可提审的版本：请先上传代码"
-    run = rest.operate("sync_versions", appid).json
-    assert run["message"] == "成功" and run["answer"][0]["label"] == "变化"
-    assert rest.get(f"/api/v1/operations/{run['id']}").json["message"] == "成功"
+    failed = rest.operate("submit_audit", appid).json
+    assert failed["message"] == "还没有可提审的版本：请先上传代码"
+    assert rest.get(f"/api/v1/operations/{failed['id']}").json["message"] == failed["message"]
+    assert rest.operate("sync_versions", appid).json["answer"][0]["label"] == "变化"
     gone = rest.get("/api/v1/merchants/999999")
     assert (gone.status_code, gone.json) == (404, {"message": "没有找到这条记录"})
 
