@@ -402,7 +402,7 @@ def test_an_event_is_processed_by_one_worker_only(app: Flask, session: Session, 
     while process.process_due(app):
         pass
     refresh(session)
-    lines = session.scalars(select(VersionEvent).where(VersionEvent.kind == "note")).all()
+    lines = session.scalars(select(VersionEvent).where(VersionEvent.kind == "note").order_by(VersionEvent.id)).all()
     assert len(lines) == 10
     ids = [line.detail["inbound_event_id"] for line in lines]
     assert ids == sorted(ids)
