@@ -92,7 +92,9 @@ def metrics() -> Response:
             runs.labels(str(state)).set(count)
         for standing, count in session.execute(select(MiniProgram.state, func.count()).group_by(MiniProgram.state)):
             apps.labels(str(AuthorizationState(standing))).set(count)
-        for appid, at in session.execute(select(ThirdPartyApp.appid, ThirdPartyApp.ticket_at)):
+        for appid, at in session.execute(
+            select(ThirdPartyApp.appid, ThirdPartyApp.ticket_at).order_by(ThirdPartyApp.id)
+        ):
             tickets.labels(appid).set((utcnow() - at).total_seconds() if at else -1)
     return Response(generate_latest(registry), mimetype="text/plain; version=0.0.4")
 
