@@ -52,12 +52,16 @@ def _after(function: Callable[..., Any], n: int, counts: Callable[[Any, Any], bo
     return wrapped
 
 
+def _is_fresh(_args: Any, claimed: perform.Claimed | None) -> bool:
+    return claimed is not None and claimed.was is perform.Taken.QUEUED
+
+
 def arm(point: str, n: int) -> None:
     """Place the kill."""
     if point == "before_intent":
         perform._claim = _before(perform._claim, n)
     elif point == "after_intent":
-        perform._claim = _after(perform._claim, n, lambda _args, taken: taken is perform.Taken.QUEUED)
+        perform._claim = _after(perform._claim, n, _is_fresh)
     elif point == "after_effect":
         perform.LeasedDouyin.send = _after(  # type: ignore[method-assign]
             perform.LeasedDouyin.send, n, lambda args, _reply: not args[1].reads

@@ -37,7 +37,7 @@ class Claims:
     """The leases on the rows of one table: who has one (`owner`), and until when (`until`, UTC)."""
 
     def __init__(self, model: type[Any], *, owner: str = "owner", until: str = "lease_until") -> None:
-        self.table = model.__table__
+        self.model, self.table = model, model.__table__
         self.key, self.owner, self.until = self.table.c.id, self.table.c[owner], self.table.c[until]
 
     def free(self, now: datetime) -> Which:
@@ -80,7 +80,7 @@ class Claims:
         return self._change((self.key == key, self.owner == mark))
 
     def _change(self, which: Iterable[Which]) -> Update:
-        return update(self.table).where(*which)
+        return update(self.model).where(*which)  # of the model: a merchant's session holds it to its own rows
 
     def _lease(self, mark: str, span: timedelta) -> dict[str, Any]:
         return {self.owner.key: mark, self.until.key: utcnow() + span}

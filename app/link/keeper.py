@@ -6,11 +6,9 @@ spent leaves the lease behind, and the next one goes to 找回授权码 instead 
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -20,6 +18,7 @@ from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app.data.claims import Claims
 from app.data.clock import utcnow
 from app.data.engine import reading, rows_changed
 from app.data.tenancy import PLATFORM, app_scope
@@ -41,6 +40,7 @@ from app.models.mini_program import lacks
 
 log = structlog.get_logger(__name__)
 
+CLAIMS = Claims(Credential, owner="lease_owner")
 LEFT = 60.0  # seconds a token must still live to be handed out
 REFRESH_REFUSED = 40021
 V1 = frozenset({Token.COMPONENT_V1, Token.AUTHORIZER_V1})
@@ -122,8 +122,8 @@ class Keeper:
         with app_scope(self.app, PLATFORM) as session:
             row = session.scalar(select(Credential).where(Credential.key == slot.key))
             if row is not None and row.access_token == value:
-                same = (Credential.id == row.id, Credential.generation == row.generation)
-                session.execute(_update_credential().where(*same).values(expires_at=utcnow() - _PAST))
+                same = update(Credential).where(Credential.id == row.id, Credential.generation == row.generation)
+                rows_changed(session, same.values(expires_at=utcnow() - _PAST))
             session.commit()
 
     # Reading
@@ -201,37 +201,24 @@ class Keeper:
         return timedelta(seconds=2 * self.timeout + 5)
 
     def _take_lease(self, slot: Slot, held: Stored) -> Lease | None:
-        now = utcnow()
-        owner = f"{os.getpid()}-{uuid.uuid4().hex}"
-        free = (
-            (Credential.lease_owner.is_(None),)
-            if held.lease_owner is None
-            else (Credential.lease_owner == held.lease_owner, Credential.lease_until < now)
-        )
-        statement = (
-            _update_credential()
-            .where(Credential.id == held.id, Credential.generation == held.generation, *free)
-            .values(lease_owner=owner, lease_until=now + self._span())
-        )
-        if not self._changed(statement):
-            return None
-        return Lease(slot, held, owner, spent=held.lease_owner is not None)
+        """The right to refresh what was read, if nothing of it has changed. An owner whose time ran out is the sign
+        that its refresh token may be spent."""
+        free = CLAIMS.owner.is_(None)
+        if held.lease_owner is not None:
+            free = (CLAIMS.owner == held.lease_owner) & (CLAIMS.until < utcnow())
+        same = (CLAIMS.key == held.id, CLAIMS.table.c.generation == held.generation)
+        with app_scope(self.app, PLATFORM) as session:
+            mark = CLAIMS.take(session, *same, free, span=self._span())
+            session.commit()
+        return None if mark is None else Lease(slot, held, mark, spent=held.lease_owner is not None)
 
     def _extend(self, lease: Lease) -> None:
         """Before each call: the lease must still be ours, and outlast the call."""
-        statement = (
-            _update_credential()
-            .where(Credential.id == lease.held.id, Credential.lease_owner == lease.owner)
-            .values(lease_until=utcnow() + self._span())
-        )
-        if not self._changed(statement):
-            raise _Elsewhere
-
-    def _changed(self, statement: Any) -> bool:
         with app_scope(self.app, PLATFORM) as session:
-            count = rows_changed(session, statement)
+            ours = CLAIMS.extend(session, lease.held.id, lease.owner, self._span())
             session.commit()
-            return count == 1
+        if not ours:
+            raise _Elsewhere
 
     def _fetch(self, lease: Lease) -> Grant:
         match lease.slot.kind:
@@ -338,20 +325,14 @@ class Keeper:
         """Tokens, lease and the app's copy in one commit; _Elsewhere when the lease was no longer ours."""
         with app_scope(self.app, PLATFORM) as session:
             row = session.get_one(Credential, lease.held.id)
-            ours = (
-                Credential.id == row.id,
-                Credential.lease_owner == lease.owner,
-                Credential.generation == lease.held.generation,
-            )
-            values = sealed_values(row, grant) | {"lease_owner": None, "lease_until": None}
-            if rows_changed(session, _update_credential().where(*ours).values(**values)) == 1:
+            same = CLAIMS.table.c.generation == lease.held.generation
+            if CLAIMS.end(session, row.id, lease.owner, same, **sealed_values(row, grant)):
                 _copy_to_app(session, lease.slot, grant)
                 session.commit()
                 return
             # An exchange came between, and nobody knows which pair is the living one: the next one recovers.
             session.rollback()
-            still = (Credential.id == row.id, Credential.lease_owner == lease.owner)
-            session.execute(_update_credential().where(*still).values(expires_at=utcnow() - _PAST))
+            CLAIMS.write(session, lease.held.id, lease.owner, expires_at=utcnow() - _PAST)
             session.commit()
         lease.spent = lease.slot.kind in _PAIR
         raise _Elsewhere
@@ -362,8 +343,7 @@ class Keeper:
         if error is not None:
             ended["failure"] = str(getattr(error, "message", error))[:255]
         with app_scope(self.app, PLATFORM) as session:
-            ours = (Credential.id == lease.held.id, Credential.lease_owner == lease.owner)
-            session.execute(_update_credential().where(*ours).values(**ended))
+            CLAIMS.write(session, lease.held.id, lease.owner, **ended)
             lasting = isinstance(error, DouyinError) and error.kind not in _PASSING
             if lasting and lease.slot.kind is Token.AUTHORIZER:
                 fault = {"token_fault": ended["failure"]}
@@ -372,10 +352,6 @@ class Keeper:
         if error is not None:
             slot = lease.slot
             log.warning("token_refresh_failed", kind=str(slot.kind), appid=slot.appid, error=str(error))
-
-
-def _update_credential() -> Any:
-    return update(Credential).execution_options(synchronize_session=False)
 
 
 def _update_app() -> Any:

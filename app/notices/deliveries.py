@@ -19,9 +19,9 @@ from flask import Flask
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
+from app.data.claims import Claims
 from app.data.clock import utcnow
 from app.data.engine import reading, rows_changed
-from app.data.process import PROCESS
 from app.data.tenancy import PLATFORM, app_scope
 from app.errors import Refused
 from app.i18n.sentence import cut
@@ -40,6 +40,7 @@ A_CLAIM = 50  # pieces of news for one channel
 SINGLY = 3  # more than this that wait for one channel go as one message: bots allow 20 a minute
 TEST_PAUSE = timedelta(seconds=10)
 D = NotificationDelivery
+CLAIMS = Claims(D)
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ def send_due(app: Flask) -> Counter[str]:
 
 
 def _claimable(now: datetime) -> Any:
-    free = or_(D.lease_until.is_(None), D.lease_until < now)
-    return and_(D.state == DeliveryState.QUEUED, D.not_before <= now, free)
+    return and_(D.state == DeliveryState.QUEUED, D.not_before <= now, CLAIMS.free(now))
 
 
 def send_channel(app: Flask, channel_id: int) -> Counter[str]:
@@ -83,16 +83,14 @@ def send_channel(app: Flask, channel_id: int) -> Counter[str]:
 
 
 def _claim(app: Flask, channel_id: int) -> Claimed | None:
-    now, mark = utcnow(), f"{PROCESS}-{uuid.uuid4().hex[:12]}"
+    now = utcnow()
     with app_scope(app, PLATFORM) as session:
         due = select(D.id).where(D.channel_id == channel_id, _claimable(now)).order_by(D.id).limit(A_CLAIM)
         ids = list(session.scalars(due))
-        values = {"owner": mark, "lease_until": now + LEASE, "attempts": D.attempts + 1}
-        take = update(D).where(D.id.in_(ids), _claimable(now)).values(**values)
-        session.execute(take.execution_options(synchronize_session=False))
+        mark, ours = CLAIMS.take_each(session, ids, _claimable(now), span=LEASE, attempts=D.attempts + 1)
         session.commit()
         channel = session.get(NotificationChannel, channel_id)
-        rows = list(session.scalars(select(D).where(D.owner == mark).order_by(D.id)))
+        rows = list(session.scalars(select(D).where(D.id.in_(ours), D.owner == mark).order_by(D.id)))
         if channel is None or not rows:
             return None
         if not channel.active:

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import structlog
 from flask import Flask
-from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.exc import StaleDataError
 
+from app.data.claims import Claims, pause
 from app.data.clock import utcnow
-from app.data.engine import rows_changed
-from app.data.process import PROCESS
 from app.data.tenancy import PLATFORM, app_scope
 from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused, TooSoon
 from app.i18n.sentence import ours, say
@@ -30,6 +29,7 @@ from app.operations.registry import OPERATIONS, Operation, find
 from app.operations.runs import grace, row_of
 
 log = structlog.get_logger(__name__)
+CLAIMS = Claims(OperationRun)
 MAX_ATTEMPTS = 8
 HELD_SECONDS = 60.0  # whoever ends a hold makes its runs due; this is for a word that was missed
 
@@ -111,8 +111,8 @@ def perform(app: Flask, run_id: int) -> bool:
     with app_scope(app, PLATFORM) as session:
         timeout = float(app.config["DOUYIN_TIMEOUT"])
         lease = 4 * timeout + 5
-        taken = _claim(session, run_id, lease)
-        if taken is None:
+        claimed = _claim(session, run_id, lease)
+        if claimed is None:
             return False
         run = session.get_one(OperationRun, run_id)
         session.info["actor"] = {
@@ -121,7 +121,7 @@ def perform(app: Flask, run_id: int) -> bool:
             "address": run.actor_ip,
             "door": str(run.door),
         }
-        _Attempt(session, run, lease, timeout).go(taken)
+        _Attempt(session, run, claimed.mark, lease, timeout).go(claimed.was)
         return True
 
 
@@ -133,25 +133,30 @@ class Taken(Enum):
     ORPHANED = "orphaned"  # its worker is gone
 
 
-def _claim(session: Session, run_id: int, lease: float) -> Taken | None:
+class Claimed(NamedTuple):
+    """A run that is ours, by the mark of this hold."""
+
+    was: Taken
+    mark: str
+
+
+def _claim(session: Session, run_id: int, lease: float) -> Claimed | None:
     """Take a run; None = not ours. The commit is the intent."""
-    now = utcnow()
-    held = {"state": RunState.RUNNING, "owner": PROCESS, "lease_until": now + timedelta(seconds=lease), "hold": ""}
-    table = OperationRun.__table__
-    queued = (
-        update(table)
-        .where(table.c.id == run_id, table.c.state == RunState.QUEUED, table.c.not_before <= now)
-        .values(**held, lock=table.c.lock_key, started_at=now, attempts=table.c.attempts + 1)
+    now, table, span = utcnow(), CLAIMS.table, timedelta(seconds=lease)
+    running: dict[str, Any] = {"state": RunState.RUNNING, "hold": ""}
+    fresh = running | {"lock": table.c.lock_key, "started_at": now, "attempts": table.c.attempts + 1}
+    again = running | {"settles": table.c.settles + 1}
+    ways = (
+        (Taken.QUEUED, (table.c.state == RunState.QUEUED, table.c.not_before <= now), fresh),
+        (Taken.UNKNOWN, (table.c.state == RunState.UNKNOWN, table.c.not_before <= now), again),
+        (Taken.ORPHANED, (table.c.state == RunState.RUNNING, CLAIMS.until < now), again),
     )
-    again = update(table).where(table.c.id == run_id).values(**held, settles=table.c.settles + 1)
-    unknown = again.where(table.c.state == RunState.UNKNOWN, table.c.not_before <= now)
-    orphaned = again.where(table.c.state == RunState.RUNNING, table.c.lease_until < now)
-    statements = ((queued, Taken.QUEUED), (unknown, Taken.UNKNOWN), (orphaned, Taken.ORPHANED))
     try:
-        for statement, taken in statements:
-            if rows_changed(session, statement) == 1:
+        for was, which, values in ways:
+            mark = CLAIMS.take(session, table.c.id == run_id, *which, span=span, **values)
+            if mark is not None:
                 session.commit()
-                return taken
+                return Claimed(was, mark)
         session.rollback()
     except IntegrityError:  # the lock is held by another run of the same mini-program
         session.rollback()
@@ -161,9 +166,10 @@ def _claim(session: Session, run_id: int, lease: float) -> Taken | None:
 class _Attempt:
     """One worker's hold on one run, from the claim to the outcome."""
 
-    def __init__(self, session: Session, run: OperationRun, lease: float, timeout: float) -> None:
+    def __init__(self, session: Session, run: OperationRun, mark: str, lease: float, timeout: float) -> None:
         self.session = session
         self.run = run
+        self.mark = mark
         self.lease = lease
         self.timeout = timeout
         self.run_id = run.id
@@ -298,7 +304,7 @@ class _Attempt:
             return self._open_ended("抖音没有返回结果，正在自动核实（不会重复提交）", seconds=grace().total_seconds())
         if self.run.attempts >= MAX_ATTEMPTS:
             return self._fail("多次联系不上抖音：请检查网络后重试")
-        return self._again("联系不上抖音，稍后自动重试", 2.0 * 2**self.run.attempts, work=work)
+        return self._again("联系不上抖音，稍后自动重试", pause(self.run.attempts, first=4.0, most=256.0), work=work)
 
     def _held(self, work: Work, held: Held) -> None:
         """What it needs is away: it waits for it, without using up an attempt."""
@@ -328,7 +334,7 @@ class _Attempt:
             raise
         except NoAnswer as silence:
             self.session.rollback()
-            return Settlement(Verdict.WAIT, silence.message, wait=5.0 * 2 ** min(self.run.settles, 6))
+            return Settlement(Verdict.WAIT, silence.message, wait=pause(self.run.settles + 1, first=5.0, most=320.0))
 
     def _read_back(self, op: Operation, row: Any, params: Any, work: Work) -> None:
         try:
@@ -423,10 +429,9 @@ class _Attempt:
         )
 
     def _write(self, **values: Any) -> None:
-        table = OperationRun.__table__
-        held = (table.c.id == self.run_id, table.c.owner == PROCESS, table.c.state == RunState.RUNNING)
         self.session.flush()
-        if rows_changed(self.session, update(table).where(*held).values(**values)) != 1:
+        running = CLAIMS.table.c.state == RunState.RUNNING
+        if not CLAIMS.write(self.session, self.run_id, self.mark, running, **values):
             self.session.rollback()
             raise LeaseLost
         self.session.commit()

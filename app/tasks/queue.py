@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,6 +11,7 @@ from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.data import storage
+from app.data.claims import Claims
 from app.data.clock import utcnow
 from app.data.engine import rows_changed
 from app.errors import Refused
@@ -20,6 +19,7 @@ from app.i18n.sentence import cut
 from app.models.kit.audit import Actor, record
 from app.models.kit.task import Task, TaskKind, TaskState
 
+CLAIMS = Claims(Task)
 LEASE = timedelta(seconds=90)
 KEPT = timedelta(hours=24)  # files
 REMEMBERED = timedelta(days=30)  # rows
@@ -93,17 +93,11 @@ def _free(now: Any) -> Any:
 
 def claim(session: Session, task_id: int) -> str | None:
     """Take a task; gives the mark of this hold, or None when another has it. Commits."""
-    now, mark = utcnow(), f"{os.getpid()}-{uuid.uuid4().hex[:16]}"
-    taken = rows_changed(
-        session,
-        update(Task)
-        .where(Task.id == task_id, _free(now))
-        .values(
-            state=TaskState.RUNNING, owner=mark, lease_until=now + LEASE, attempts=Task.attempts + 1, started_at=now
-        ),
-    )
+    now = utcnow()
+    begun = {"state": TaskState.RUNNING, "attempts": Task.attempts + 1, "started_at": now}
+    mark = CLAIMS.take(session, Task.id == task_id, _free(now), span=LEASE, **begun)
     session.commit()
-    return mark if taken == 1 else None
+    return mark
 
 
 class Hold:
@@ -118,13 +112,7 @@ class Hold:
     def write(self, **values: Any) -> None:
         """Change the task in the session's transaction and commit both; LeaseLost when it is not ours any more."""
         self.session.flush()
-        changed = rows_changed(
-            self.session,
-            update(Task)
-            .where(Task.id == self.task_id, Task.owner == self.mark, Task.state == TaskState.RUNNING)
-            .values(**values),
-        )
-        if changed != 1:
+        if not CLAIMS.write(self.session, self.task_id, self.mark, Task.state == TaskState.RUNNING, **values):
             self.session.rollback()
             raise LeaseLost
         self.session.commit()

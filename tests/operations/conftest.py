@@ -11,6 +11,7 @@ import responses
 from flask import Flask
 from sqlalchemy.orm import Session
 
+from app.data import claims
 from app.data.clock import utcnow
 from app.models import AuthorizationState
 from app.operations import perform, proof, registry
@@ -59,4 +60,5 @@ def still(monkeypatch: pytest.MonkeyPatch) -> datetime:
     moment = (utcnow() + timedelta(minutes=1)).replace(microsecond=0)
     monkeypatch.setattr(perform, "utcnow", lambda: moment)
     monkeypatch.setattr(proof, "utcnow", lambda: moment)
+    monkeypatch.setattr(claims, "utcnow", lambda: moment)
     return moment
