@@ -63,7 +63,7 @@ class Claims:
         ours = select(self.key).where(self.key.in_(wanted), self.owner == mark).order_by(self.key)
         return mark, list(asks.scalars(ours))
 
-    def extend(self, asks: Asks, key: int, mark: str, span: timedelta) -> bool:
+    def lengthen(self, asks: Asks, key: int, mark: str, span: timedelta) -> bool:
         """A new lease for whoever still has the row; False where another has it."""
         return _changed(asks, self.held(key, mark).values({self.until: utcnow() + span})) == 1
 

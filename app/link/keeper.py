@@ -215,7 +215,7 @@ class Keeper:
     def _extend(self, lease: Lease) -> None:
         """Before each call: the lease must still be ours, and outlast the call."""
         with app_scope(self.app, PLATFORM) as session:
-            ours = CLAIMS.extend(session, lease.held.id, lease.owner, self._span())
+            ours = CLAIMS.lengthen(session, lease.held.id, lease.owner, self._span())
             session.commit()
         if not ours:
             raise _Elsewhere

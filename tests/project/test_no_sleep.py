@@ -26,6 +26,7 @@ ALLOWED = {
     "in_pieces": "a client whose pieces must not be sent as one",
     "do_POST": "a receiver that drips",
     "visit": "a person who loads a page again",
+    "commit": "a turn of the other, whom the explorer lets go on",
 }
 
 
