@@ -138,6 +138,10 @@ class Sealed:
         sealed = None if plaintext is None else keyring().seal(plaintext, self.bound_to(row))
         setattr(row, self.column, sealed)
 
+    def opened(self, table: str, row_uid: str, sealed: str | None) -> str | None:
+        """What a value says that was read by itself, without its row."""
+        return None if sealed is None else keyring().open(sealed, f"{table}.{self.column}.{row_uid}")
+
     def bound_to(self, row: Any) -> str:
         """The place a ciphertext belongs to; the row's uid is made here, before any insert."""
         if row.row_uid is None:

@@ -81,9 +81,11 @@ def held_apps(session: Session) -> list[int]:
     return list(session.scalars(select(ThirdPartyApp.id).where(app_is_held())))
 
 
-def app_is_held() -> Any:
-    """Refused by Douyin, or met without a living ticket: the latter ends with the next one."""
-    dead = or_(ThirdPartyApp.ticket_at.is_(None), ThirdPartyApp.ticket_at < utcnow() - TICKET_LIFE)
+def app_is_held(oldest: Any = None) -> Any:
+    """Refused by Douyin, or met without a living ticket: the latter ends with the next one. `oldest`: when a ticket
+    that still lives came at the earliest, for a statement that is made once."""
+    oldest = utcnow() - TICKET_LIFE if oldest is None else oldest
+    dead = or_(ThirdPartyApp.ticket_at.is_(None), ThirdPartyApp.ticket_at < oldest)
     return or_(ThirdPartyApp.held == APP, (ThirdPartyApp.held == TICKET) & dead)
 
 

@@ -15,14 +15,14 @@ from typing import Any, NoReturn
 
 import structlog
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, case, select, update
 from sqlalchemy.orm import Session
 
 from app.data.claims import Claims
 from app.data.clock import utcnow
 from app.data.engine import reading, rows_changed
 from app.data.tenancy import PLATFORM, app_scope
-from app.data.types import words_of
+from app.data.types import UtcDateTime, words_of
 from app.douyin import authorization as auth
 from app.douyin.client import Douyin, DouyinClient
 from app.douyin.contract import Token
@@ -41,6 +41,7 @@ from app.models.mini_program import lacks
 log = structlog.get_logger(__name__)
 
 CLAIMS = Claims(Credential, owner="lease_owner")
+TABLE = CLAIMS.table
 LEFT = 60.0  # seconds a token must still live to be handed out
 REFRESH_REFUSED = 40021
 V1 = frozenset({Token.COMPONENT_V1, Token.AUTHORIZER_V1})
@@ -57,8 +58,26 @@ _PAIR: dict[Token, tuple[Any, Any, Token]] = {
 }
 
 
+def _looks() -> tuple[Any, Any]:
+    """The two statements by which a token is looked at, made once: every call to Douyin begins with one. What is
+    stored of the token, why its third-party app is held, and whether the merchant lets us."""
+    app, mini = ThirdPartyApp.__table__, MiniProgram.__table__
+    columns = (TABLE.c.id, TABLE.c.generation, TABLE.c.expires_at, TABLE.c.lease_owner, TABLE.c.row_uid)
+    sealed = (TABLE.c.access_token_sealed, TABLE.c.refresh_token_sealed)
+    fault = case((holds.app_is_held(bindparam("oldest", type_=UtcDateTime)), app.c.fault)).label("fault")
+    owner, stored = app.c.id == bindparam("owner"), TABLE.c.key == bindparam("key")
+    component = select(*columns, *sealed, fault).select_from(app.outerjoin(TABLE, stored)).where(owner)
+    about = (mini.c.id.label("mini_program_id"), mini.c.state, mini.c.held_at)
+    joined = mini.outerjoin(app, owner).outerjoin(TABLE, stored)
+    its_own = select(*columns, *sealed, fault, *about).select_from(joined).where(mini.c.appid == bindparam("appid"))
+    return component, its_own
+
+
 class _Elsewhere(Exception):
     """Someone else has got, or is getting, these tokens: look again."""
+
+
+OF_THE_COMPONENT, OF_ITS_APP = _looks()
 
 
 class AppTokens:
@@ -141,11 +160,19 @@ class Keeper:
 
     def _look(self, slot: Slot) -> Stored | None:
         with app_scope(self.app, PLATFORM) as session, reading():
-            _permit(session, slot, v1=bool(self.app.config.get("DOUYIN_V1_TOKENS")))
-            row = session.scalar(select(Credential).where(Credential.key == slot.key))
-            if row is None:
+            named = {"key": slot.key, "owner": slot.third_party_app_id, "oldest": utcnow() - holds.TICKET_LIFE}
+            if slot.kind in OF_AN_APP:
+                found = session.connection().execute(OF_ITS_APP, named | {"appid": slot.appid}).first()
+            else:
+                found = session.connection().execute(OF_THE_COMPONENT, named).first()
+            _permit(slot, found, v1=bool(self.app.config.get("DOUYIN_V1_TOKENS")))
+            if found is None or found.id is None:
                 return None
-            return Stored(row.id, row.generation, row.expires_at, row.lease_owner, row.access_token, row.refresh_token)
+            opened = [
+                sealed.opened(TABLE.name, found.row_uid, getattr(found, sealed.column))
+                for sealed in (Credential.access_token, Credential.refresh_token)
+            ]
+            return Stored(found.id, found.generation, found.expires_at, found.lease_owner, *opened)
 
     # Refreshing
 
@@ -358,24 +385,20 @@ def _update_app() -> Any:
     return update(MiniProgram).execution_options(synchronize_session=False)
 
 
-def _permit(session: Session, slot: Slot, *, v1: bool) -> None:
+def _permit(slot: Slot, found: Any, *, v1: bool) -> None:
     """Our own rules, before any call: the setting for the older tokens, and the merchant's authorisation."""
     if slot.kind in V1 and not v1:
         raise Refused("此功能需要旧版（V1）凭据，尚未启用：请在设置中打开 DOUYIN_V1_TOKENS")
-    owner = (ThirdPartyApp.id == slot.third_party_app_id) & holds.app_is_held()
-    if slot.kind not in OF_AN_APP:
-        fault = session.scalar(select(ThirdPartyApp.fault).where(owner))
-    else:
-        columns = (MiniProgram.id, MiniProgram.state, MiniProgram.held_at, ThirdPartyApp.fault)
-        found = select(*columns).outerjoin(ThirdPartyApp, owner).where(MiniProgram.appid == slot.appid)
-        row_id, state, held_at, fault = session.execute(found).first() or (0, None, None, None)
+    if slot.kind in OF_AN_APP:
+        state = found.state if found is not None else None
         if state != AuthorizationState.AUTHORIZED:
             word = words_of(AuthorizationState)[state] if state else "未登记"
             raise Refused(
                 say("小程序 {appid} 的授权状态为{word}：请先让商户完成授权", appid=slot.appid or "", word=ours(word))
             )
-        if held_at is not None:
-            raise Held("商户可能已经取消授权，正在向抖音核实", hold=holds.of_mini_program(row_id))
+        if found.held_at is not None:
+            raise Held("商户可能已经取消授权，正在向抖音核实", hold=holds.of_mini_program(found.mini_program_id))
+    fault = found.fault if found is not None else None
     if fault is not None and not holds.is_passing():
         raise Held(say("第三方应用暂停：{fault}", fault=ours(fault)), hold=holds.of_app(slot.third_party_app_id))
 
