@@ -134,7 +134,7 @@ def main() -> int:
     folder, port = Path(tempfile.mkdtemp(prefix="douzhou-batch-")), free_port()
     url = f"http://127.0.0.1:{port}"
     canned = subprocess.Popen(
-        [sys.executable, "-m", "bench.batch_canned", str(port), str(chosen.latency)],
+        [sys.executable, "-m", "bench.canned_worker", str(port), str(chosen.latency)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,

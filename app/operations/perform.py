@@ -153,7 +153,7 @@ def _claim(session: Session, run_id: int, lease: float) -> Claimed | None:
     )
     try:
         for was, which, values in ways:
-            mark = CLAIMS.take(session, table.c.id == run_id, *which, span=span, **values)
+            mark = CLAIMS.take(session.connection(), table.c.id == run_id, *which, span=span, **values)
             if mark is not None:
                 session.commit()
                 return Claimed(was, mark)
@@ -431,7 +431,7 @@ class _Attempt:
     def _write(self, **values: Any) -> None:
         self.session.flush()
         running = CLAIMS.table.c.state == RunState.RUNNING
-        if not CLAIMS.write(self.session, self.run_id, self.mark, running, **values):
+        if not CLAIMS.write(self.session.connection(), self.run_id, self.mark, running, **values):
             self.session.rollback()
             raise LeaseLost
         self.session.commit()

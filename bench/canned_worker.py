@@ -1,6 +1,6 @@
 """A server of canned bytes that stands for Douyin: every answer comes after the same while; submissions are counted.
 
-    python -m bench.batch_canned PORT LATENCY
+    python -m bench.canned_worker PORT LATENCY
 
 Prints one line when it listens. `GET /_count` answers with {token: submissions}.
 """
