@@ -129,12 +129,15 @@ def _database_url(env: Mapping[str, str]) -> str:
             "DATABASE_URL 应以 sqlite:///、postgresql+psycopg:// 或 mysql+pymysql:// 开头"
             "（unsupported database）：请修改 .env。"
         )
-    if url.startswith("sqlite") and env.get("REDIS_URL"):
-        raise SettingError(
-            "REDIS_URL 不能与 SQLite 同时使用（SQLite serves one process）："
-            "请改用 PostgreSQL 或 MySQL/MariaDB，或去掉 REDIS_URL。"
-        )
     return url
+
+
+def _refuse_unused(env: Mapping[str, str]) -> None:
+    """A setting that nothing follows must not look as if it were followed."""
+    if env.get("REDIS_URL", "").strip():
+        raise SettingError(
+            "REDIS_URL 目前没有任何功能使用（not used yet）：多个进程通过数据库协作，请从 .env 中去掉 REDIS_URL。"
+        )
 
 
 def _proxy_hops(env: Mapping[str, str], public_url: str) -> int:
@@ -240,10 +243,10 @@ class Config:
         self.WORKER_THREADS = int(_number(env, "WORKER_THREADS", 16))
         self.WEB_THREADS = int(_number(env, "WEB_THREADS", 16))
         self.SQLALCHEMY_DATABASE_URI = _database_url(env)
+        _refuse_unused(env)
         self.SQLALCHEMY_ENGINE_OPTIONS = _engine_options(
             self.SQLALCHEMY_DATABASE_URI, self.WORKER_THREADS + self.WEB_THREADS
         )
-        self.REDIS_URL = env.get("REDIS_URL", "")
         self.PUBLIC_URL = _public_url(env)
         if self.DEMO and not _is_here(self.PUBLIC_URL):
             # It may debug, and send to this machine where people name an address.

@@ -73,6 +73,15 @@ def test_the_example_says_nothing_of_proxies_by_itself() -> None:
     assert "\nPROXY_HOPS=\n" in (ROOT / ".env.example").read_text()
 
 
+@pytest.mark.parametrize("database", ["sqlite://", "postgresql+psycopg://u@h/d", "mysql+pymysql://u@h/d"])
+def test_a_setting_that_nothing_follows_is_refused(database: str) -> None:
+    own = settings(DATABASE_URL=database)
+    with pytest.raises(SettingError, match="REDIS_URL"):
+        Config(own | {"REDIS_URL": "redis://127.0.0.1:6379/0"})
+    assert Config(own | {"REDIS_URL": " "}).SQLALCHEMY_DATABASE_URI == database
+    assert "REDIS" not in (ROOT / ".env.example").read_text()
+
+
 # Keys.
 
 

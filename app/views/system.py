@@ -62,7 +62,7 @@ PLAIN = (
     "AUDIT_STUCK_HOURS",
     "DEMO",
 )
-SECRET = ("SECRET_KEY", "DATA_KEYS", "INDEX_KEY", "METRICS_TOKEN", "REDIS_URL", "SMTP_URL")
+SECRET = ("SECRET_KEY", "DATA_KEYS", "INDEX_KEY", "METRICS_TOKEN", "SMTP_URL")
 
 
 def since(at: datetime) -> str:
