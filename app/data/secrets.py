@@ -138,6 +138,10 @@ class Sealed:
         sealed = None if plaintext is None else keyring().seal(plaintext, self.bound_to(row))
         setattr(row, self.column, sealed)
 
+    def sealed(self, table: str, row_uid: str, plaintext: str) -> str:
+        """What is to be stored of a text in the row of this uid, for whoever writes it without the row."""
+        return keyring().seal(plaintext, f"{table}.{self.column}.{row_uid}")
+
     def opened(self, table: str, row_uid: str, sealed: str | None) -> str | None:
         """What a value says that was read by itself, without its row."""
         return None if sealed is None else keyring().open(sealed, f"{table}.{self.column}.{row_uid}")

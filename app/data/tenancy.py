@@ -145,6 +145,14 @@ def app_scope(app: Flask, scope: Scope, *, actor: dict[str, Any] | None = None) 
             db.session.remove()
 
 
+@contextmanager
+def platform_connection(app: Flask) -> Iterator[Connection]:
+    """A connection for statements of Core in the platform's name, where a session would cost more than they do: one
+    check-out for as many transactions as are begun on it."""
+    with app.app_context(), writing(), db.engine.connect() as connection:
+        yield connection
+
+
 def tenancy_of(model: type[Any]) -> str | None:
     """Which of these kinds a model is; None when it declares none."""
     return getattr(model, "__tenancy__", None)

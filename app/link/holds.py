@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, or_, select, update
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from app.data import process
@@ -117,10 +118,10 @@ def lift_app(session: Session, owner_id: int) -> None:
     session.commit()
 
 
-def hold_mini_program(session: Session, condition: Any) -> None:
+def hold_mini_program(asks: Session | Connection, condition: Any) -> None:
     """No token of these mini-programs is handed out; with the caller's commit."""
     held = update(MiniProgram).where(condition, MiniProgram.held_at.is_(None)).values(held_at=utcnow())
-    session.execute(held.execution_options(synchronize_session=False))
+    asks.execute(held.execution_options(synchronize_session=False))
 
 
 def lift_mini_program(session: Session, row_id: int) -> None:
