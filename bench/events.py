@@ -32,7 +32,7 @@ from app.data.clock import utcnow
 from app.data.tenancy import PLATFORM, app_scope
 from app.factory import create_app
 from app.models import InboundEvent, InboundState, ThirdPartyApp
-from app.operations.inbound import process
+from app.operations.inbound import process, queues
 from bench.events_worker import EVENTS, METADATA, floor
 from tests.conftest import COMPONENT, ROOT, bench_environment, free_port, new_database
 from tests.pushes import sealed
@@ -178,7 +178,7 @@ def backlog(app: Flask, count: int, apps: int) -> None:
         session.commit()
     wall, cpu = time.monotonic(), time.process_time()
     for _ in range(PICKS):
-        found = len(process._due(app, process.A_ROUND))
+        found = len(queues.due(app, process.A_ROUND))
     wall, cpu = (time.monotonic() - wall) / PICKS, (time.process_time() - cpu) / PICKS
     print(f"{count} waiting of {apps} apps: a pick of {found} takes {1000 * wall:.1f} ms, {1000 * cpu:.1f} ms CPU here")
 

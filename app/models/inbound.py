@@ -59,7 +59,13 @@ class InboundEvent(HasSecrets, PlatformOnly, Model):
     """One push, stored before it is acknowledged. The decrypted text is sealed (it holds codes and tickets)."""
 
     __tablename__ = "inbound_event"
-    __table_args__ = (Index("ix_inbound_event_due", "state", "not_before"), {"extend_existing": True})
+    __table_args__ = (
+        # What is open in its order, what is urgent of it, and what waits behind what: each as the workers ask for it.
+        Index("ix_inbound_event_open", "state", "id"),
+        Index("ix_inbound_event_urgent", "state", "event", "id"),
+        Index("ix_inbound_event_queue", "third_party_app_id", "appid", "state", "id"),
+        {"extend_existing": True},
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     unique_key: Mapped[str] = mapped_column(String(64), unique=True, nullable=False)

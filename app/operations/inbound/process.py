@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 from flask import Flask
-from sqlalchemy import and_, case, exists, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from app.data.clock import utcnow
 from app.data.engine import reading, rows_changed
@@ -21,7 +22,8 @@ from app.i18n.sentence import ours, say
 from app.link import holds
 from app.link.exchange import note
 from app.models import InboundEvent, InboundState, MiniProgram
-from app.operations.inbound.events import HANDLERS, UNAUTHORIZED, URGENT, Later, Push, Result
+from app.operations.inbound import queues
+from app.operations.inbound.events import HANDLERS, UNAUTHORIZED, Later, Push, Result
 from app.operations.inbound.receive import MESSAGE
 
 log = structlog.get_logger(__name__)
@@ -31,7 +33,6 @@ AT_ONCE = 8
 HELD_SECONDS = 15.0
 A_ROUND = 32
 _PASSING = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER})
-_OPEN = (InboundState.RECEIVED, InboundState.PROCESSING)
 
 
 # Afterwards
@@ -42,13 +43,27 @@ def process_due(app: Flask, limit: int = 500) -> int:
     done = 0
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="inbound") as pool:
         while done < limit:
-            ids = _due(app, min(A_ROUND, limit - done))
+            left = limit - done
+            ids = queues.due(app, min(A_ROUND, left))
             if not ids:
                 break
-            worked = sum(pool.map(lambda event_id: process(app, event_id), ids))
+            worked = sum(pool.map(partial(_work_off, app, max(1, left // len(ids))), ids))
             if not worked:
                 break  # others have them
             done += worked
+    return done
+
+
+def _work_off(app: Flask, most: int, event_id: int | None) -> int:
+    """Work on an event, and on those of its app that wait behind it, one after the other; how many it were."""
+    done = 0
+    while event_id is not None and done < most:
+        push = _claim(app, event_id)
+        if push is None:
+            break
+        _one(app, push)
+        done += 1
+        event_id = queues.behind(app, push.third_party_app_id, push.appid, push.id)
     return done
 
 
@@ -57,39 +72,10 @@ def take_tickets(app: Flask) -> int:
 
     Not with a transaction of the caller's open: on SQLite that may hold the only write lock.
     """
-    waiting = select(InboundEvent.id).where(InboundEvent.event == "PUSH", _claimable(utcnow()))
+    waiting = select(InboundEvent.id).where(InboundEvent.event == "PUSH", queues.claimable(utcnow()))
     with app_scope(app, PLATFORM) as session, reading():
         ids = list(session.scalars(waiting.order_by(InboundEvent.id).limit(A_ROUND)))
     return sum(process(app, event_id) for event_id in ids)
-
-
-def _due(app: Flask, limit: int) -> list[int]:
-    now = utcnow()
-    older = aliased(InboundEvent)
-    waits = exists(
-        select(older.id).where(
-            older.appid == InboundEvent.appid,
-            older.third_party_app_id == InboundEvent.third_party_app_id,
-            older.id < InboundEvent.id,
-            older.state.in_(_OPEN),
-        )
-    )
-    urgent = InboundEvent.event.in_(URGENT)
-    statement = (
-        select(InboundEvent.id)
-        .where(_claimable(now), or_(InboundEvent.appid == "", urgent, ~waits))
-        .order_by(case((urgent, 0), else_=1), InboundEvent.id)
-        .limit(limit)
-    )
-    with app_scope(app, PLATFORM) as session, reading():
-        return list(session.scalars(statement))
-
-
-def _claimable(now: datetime) -> Any:
-    return or_(
-        and_(InboundEvent.state == InboundState.RECEIVED, InboundEvent.not_before <= now),
-        and_(InboundEvent.state == InboundState.PROCESSING, InboundEvent.lease_until < now),
-    )
 
 
 def process(app: Flask, event_id: int) -> bool:
@@ -97,6 +83,12 @@ def process(app: Flask, event_id: int) -> bool:
     push = _claim(app, event_id)
     if push is None:
         return False
+    _one(app, push)
+    return True
+
+
+def _one(app: Flask, push: Push) -> None:
+    """Handle what was claimed, and write what came of it."""
     try:
         result = _handle(app, push)
     except Later as later:
@@ -118,11 +110,10 @@ def process(app: Flask, event_id: int) -> bool:
     except (NoAnswer, Refused) as error:
         _not_now(app, push, error)
     except Exception as fault:
-        log.exception("inbound_fault", event=event_id)
+        log.exception("inbound_fault", event=push.id)
         _postpone(app, push, f"内部错误（{type(fault).__name__}）", _pause(push))
     else:
         _close(app, push, result)
-    return True
 
 
 def _not_now(app: Flask, push: Push, error: NoAnswer | Refused) -> None:
@@ -140,7 +131,7 @@ def _claim(app: Flask, event_id: int) -> Push | None:
     lease = now + timedelta(seconds=8 * float(app.config["DOUYIN_TIMEOUT"]) + 30)
     statement = (
         update(InboundEvent)
-        .where(InboundEvent.id == event_id, _claimable(now))
+        .where(InboundEvent.id == event_id, queues.claimable(now))
         .values(state=InboundState.PROCESSING, lease_until=lease, attempts=InboundEvent.attempts + 1)
     )
     with app_scope(app, PLATFORM) as session:
