@@ -41,7 +41,7 @@ from tests.waiting import answers, wait_for
 CONNECTIONS = (16, 64)
 NOWHERE = "http://127.0.0.1:1"
 TICKS = os.sysconf("SC_CLK_TCK")
-PICKS = 5
+PICKS, WORKED = 5, 500
 CHUNK = 2000
 
 
@@ -181,6 +181,10 @@ def backlog(app: Flask, count: int, apps: int) -> None:
         found = len(queues.due(app, process.A_ROUND))
     wall, cpu = (time.monotonic() - wall) / PICKS, (time.process_time() - cpu) / PICKS
     print(f"{count} waiting of {apps} apps: a pick of {found} takes {1000 * wall:.1f} ms, {1000 * cpu:.1f} ms CPU here")
+    wall, cpu = time.monotonic(), time.process_time()
+    done = process.process_due(app, WORKED)
+    wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+    print(f"{'':17} worked off: {done / wall:.0f} a second, {1000 * cpu / max(1, done):.2f} ms CPU each")
 
 
 def stored(app: Flask) -> int:

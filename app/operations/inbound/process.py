@@ -5,17 +5,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import msgspec
 import structlog
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import Update, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from app.data.clock import utcnow
 from app.data.engine import reading, rows_changed
-from app.data.tenancy import PLATFORM, app_scope
+from app.data.tenancy import PLATFORM, app_scope, platform_connection
 from app.douyin.inbound import InboundMessage, MalformedEvent, UnknownEvent, parse
 from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused
 from app.i18n.sentence import ours, say
@@ -30,6 +29,8 @@ log = structlog.get_logger(__name__)
 MOST_ATTEMPTS = 12
 MALFORMED_ATTEMPTS = 4  # the later events of its app wait for it, and what it lacks seldom comes by waiting
 AT_ONCE = 8
+EVENTS = InboundEvent.__table__
+ROW = select(EVENTS).where(EVENTS.c.id == bindparam("id"))
 HELD_SECONDS = 15.0
 A_ROUND = 32
 _PASSING = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER})
@@ -129,18 +130,17 @@ def _not_now(app: Flask, push: Push, error: NoAnswer | Refused) -> None:
 def _claim(app: Flask, event_id: int) -> Push | None:
     now = utcnow()
     lease = now + timedelta(seconds=8 * float(app.config["DOUYIN_TIMEOUT"]) + 30)
-    statement = (
-        update(InboundEvent)
-        .where(InboundEvent.id == event_id, queues.claimable(now))
-        .values(state=InboundState.PROCESSING, lease_until=lease, attempts=InboundEvent.attempts + 1)
+    taken = (
+        update(EVENTS)
+        .where(EVENTS.c.id == event_id, queues.claimable(now))
+        .values(state=InboundState.PROCESSING, lease_until=lease, attempts=EVENTS.c.attempts + 1)
     )
-    with app_scope(app, PLATFORM) as session:
-        if rows_changed(session, statement) != 1:
-            session.rollback()
-            return None
-        session.commit()
-        with reading():
-            row = session.get_one(InboundEvent, event_id)
+    with platform_connection(app) as asks:
+        with asks.begin():
+            if asks.execute(taken).rowcount != 1:
+                return None
+        with reading(), asks.begin():
+            row = asks.execute(ROW, {"id": event_id}).one()
         return Push(
             id=row.id,
             third_party_app_id=row.third_party_app_id,
@@ -149,7 +149,7 @@ def _claim(app: Flask, event_id: int) -> Push | None:
             event_at=row.event_at,
             received_at=row.received_at,
             attempt=row.attempts,
-            payload=row.payload or "{}",
+            payload=InboundEvent.payload.opened(EVENTS.name, row.row_uid, row.payload_sealed) or "{}",
         )
 
 
@@ -179,17 +179,21 @@ def _postpone(
         "lease_until": None,
     }
     more = {"not_before": utcnow() + timedelta(seconds=seconds), "attempts": push.attempt - (not counted)}
-    with app_scope(app, PLATFORM) as session:
-        session.execute(_held(push).values(**values, **more))
-        session.commit()
+    with platform_connection(app) as asks, asks.begin():
+        asks.execute(_held(push).values(**values, **more))
     return None
 
 
 def _close(app: Flask, push: Push, result: Result) -> None:
     """The verdict and its line on the timeline, in one commit, if the event is still ours."""
     values = {"state": result.state, "verdict": result.verdict, "lease_until": None, "processed_at": utcnow()}
+    closed = _held(push).values(**values)
+    if push.name != UNAUTHORIZED and not result.note:
+        with platform_connection(app) as asks, asks.begin():
+            asks.execute(closed)
+        return
     with app_scope(app, PLATFORM) as session:
-        if rows_changed(session, _held(push).values(**values)) != 1:
+        if rows_changed(session, closed) != 1:
             session.rollback()
             return
         row = session.scalar(select(MiniProgram).where(MiniProgram.appid == push.appid))
@@ -201,17 +205,10 @@ def _close(app: Flask, push: Push, result: Result) -> None:
         session.commit()
 
 
-def _held(push: Push) -> Any:
+def _held(push: Push) -> Update:
     """The event while this attempt holds it: `attempts` is the fence against one that was thought dead."""
-    return (
-        update(InboundEvent)
-        .where(
-            InboundEvent.id == push.id,
-            InboundEvent.state == InboundState.PROCESSING,
-            InboundEvent.attempts == push.attempt,
-        )
-        .execution_options(synchronize_session=False)
-    )
+    held = (EVENTS.c.state == InboundState.PROCESSING, EVENTS.c.attempts == push.attempt)
+    return update(EVENTS).where(EVENTS.c.id == push.id, *held)
 
 
 def replay(_session: Session, event: InboundEvent) -> None:
