@@ -160,9 +160,14 @@ def operation(
 def _place(function: Callable[..., Any]) -> str:
     """Where a function stands. Its line, too: two of one name may stand in one module. A module that is loaded again
     has it in the same place."""
+    module, line = _stands(function)
+    return f"{module} (line {line})" if line else module
+
+
+def _stands(function: Callable[..., Any]) -> tuple[str, int]:
+    """Module and line, 0 where it has none."""
     code = getattr(function, "__code__", None)
-    line = f" (line {code.co_firstlineno})" if code is not None else ""
-    return f"{function.__module__}{line}"
+    return function.__module__, code.co_firstlineno if code is not None else 0
 
 
 def load() -> None:
@@ -174,7 +179,7 @@ def load() -> None:
     package = importlib.import_module("app.operations")
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
-    known = sorted(OPERATIONS.items(), key=lambda item: (item[1].order, item[1].run.__module__))
+    known = sorted(OPERATIONS.items(), key=lambda item: (item[1].order, *_stands(item[1].run)))
     OPERATIONS.clear()
     OPERATIONS.update(known)
     if amiss := [sentence for op in OPERATIONS.values() for sentence in faults(op)]:

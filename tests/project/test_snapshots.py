@@ -16,6 +16,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.operations.registry import load
 from tests.conftest import Actors
 from tests.project import fab, shown
 
@@ -40,6 +41,7 @@ pytestmark = pytest.mark.any_database("what is frozen is declared in code")
 
 @pytest.fixture
 def seen(app: Flask, actors: Actors, client_for: Callable[..., FlaskClient]) -> shown.Seen:
+    load()  # in its order, whatever a test before has put back where
     merchants = dict.fromkeys(shown.MERCHANT, actors.alice)
     return shown.Seen(app, {role: client_for(role, merchants.get(role)) for role in shown.ROLES}, actors)
 
