@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from app.data.clock import utcnow
+from app.data.engine import insert_missing
 from app.models import InboundEvent, InboundState, ThirdPartyApp
 from app.operations.inbound import process, queues
 from app.operations.inbound.events import URGENT
@@ -31,6 +32,7 @@ class Row:
     event: str
     state: InboundState
     seconds: int | None
+    other: bool = False  # of another third-party app: its queue is another, whatever the appid
 
 
 ROWS = st.lists(
@@ -40,6 +42,7 @@ ROWS = st.lists(
         st.sampled_from(["MODIFY_APP_NAME", "MESSAGE:text", *URGENT]),
         st.sampled_from([S.RECEIVED, S.RECEIVED, S.PROCESSING, S.DONE, S.FAILED]),
         st.sampled_from([-60, -60, 60, None]),
+        st.booleans(),
     ),
     max_size=14,
 )
@@ -52,7 +55,8 @@ def plainly(rows: dict[int, Row]) -> list[int]:
         return row.state in OPEN and row.seconds is not None and row.seconds < 0
 
     def waits(number: int, row: Row) -> bool:
-        return any(n < number and one.appid == row.appid and one.state in OPEN for n, one in rows.items())
+        queue = (row.other, row.appid)
+        return any(n < number and (one.other, one.appid) == queue and one.state in OPEN for n, one in rows.items())
 
     urgent = [number for number, row in rows.items() if ready(row) and row.event in URGENT]
     others = [
@@ -66,13 +70,14 @@ def plainly(rows: dict[int, Row]) -> list[int]:
 def put(session: Session, owner_id: int, rows: list[Row], now: datetime) -> dict[int, Row]:
     """The rows by their numbers."""
     session.execute(sa.delete(InboundEvent))
+    second = insert_missing(session, ThirdPartyApp, {"appid": "ttsecond"})[0]
     found = {}
     for number, row in enumerate(rows):
         at = None if row.seconds is None else now + row.seconds * SECOND
         waiting = row.state == S.RECEIVED
         event = InboundEvent(
             unique_key=f"{number}",
-            third_party_app_id=owner_id,
+            third_party_app_id=second.id if row.other else owner_id,
             receiver="message",
             event=row.event,
             appid=row.appid,
