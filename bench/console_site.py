@@ -1,5 +1,5 @@
-"""A console with many rows and someone signed in, asked as a WSGI application: what `console`, `search` and `dashboard`
-measure with."""
+"""A console with many rows and someone signed in, asked as a WSGI application: what `console`, `search`, `dashboard`
+and `rest` measure with."""
 
 from __future__ import annotations
 
@@ -47,16 +47,19 @@ class Taken(NamedTuple):
 
 @dataclass
 class Site:
-    """A WSGI application, a signed-in cookie, and what counts its statements."""
+    """A WSGI application, a signed-in cookie or a token for its API, and what counts its statements."""
 
     call: Any
     cookie: str
     counted: Callable[[], Any]
+    token: str = ""
 
     def get(self, path: str) -> Answer:
         """A page that is none ends the run."""
         environ = EnvironBuilder(path=path.split("?")[0], query_string=path.partition("?")[2]).get_environ()
         environ["HTTP_COOKIE"] = self.cookie
+        if self.token:
+            environ["HTTP_AUTHORIZATION"] = f"Bearer {self.token}"
         started, spent = time.perf_counter(), time.process_time()
         body, status, _headers = run_wsgi_app(self.call, environ, buffered=True)
         text = b"".join(body)

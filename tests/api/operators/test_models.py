@@ -22,3 +22,9 @@ def test_a_row_that_is_named_reads_as_its_relation() -> None:
     columns = ["id", "number", "mini_program.name", "mini_program.merchant.name"]
     made = type("Spelt", (ReadApi,), {"datamodel": ApiInterface(Version), "list_columns": columns})
     assert list(made.label_columns.values()) == ["编号", "版本号", "小程序", "商户"]
+
+
+@pytest.mark.parametrize("attribute", ["search_columns", "order_columns"])
+def test_what_is_asked_is_of_the_rows_own_table(attribute: str) -> None:
+    with pytest.raises(DeclarationError, match="'mini_program.appid' is another table's"):
+        type("Joined", (ReadApi,), {"datamodel": ApiInterface(Version), attribute: ["number", "mini_program.appid"]})
