@@ -19,8 +19,10 @@ from flask_appbuilder.api.manager import OpenApi as FabOpenApi
 from app.access.principal import current_role_names
 from app.access.roles import ADMIN, AUDITOR, OPERATOR, OWNER, READS, may_operate
 from app.api.operators.models import ReadApi
+from app.api.operators.operations import LARGEST, PAGE
 from app.extensions import appbuilder, the_app
 from app.kept import kept_of
+from app.models import Door, RunState
 from app.operations.registry import OPERATIONS, Operation
 from app.web.guard import LISTS
 
@@ -51,8 +53,22 @@ TEXTS = {
     "SecurityApi.logout": "结束这次登录：它的令牌和 refresh_token 立即失效",
     "OperationsApi.post": "在一个小程序、模板或第三方应用上执行操作；最多等 3 秒，没做完时回答 202，之后按编号查询",
     "OperationsApi.get": "查询一次操作",
+    "OperationsApi.get_list": "操作列表，新的在前；下一页用 before 加上一页给出的 next",
 }
-ARGUMENTS = {"run_id": {"description": "操作记录的编号"}, "version": {"description": "接口的版本"}}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "run_id": {"description": "操作记录的编号"},
+    "version": {"description": "接口的版本"},
+    "page_size": {
+        "description": f"一页的条数，不写为 {PAGE}",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST},
+    },
+    "before": {"description": "只要编号比它小的，即更早的", "schema": {"type": "integer", "minimum": 1}},
+    "state": {"description": "状态", "schema": {"type": "string", "enum": [*map(str, RunState)]}},
+    "operation": {"description": "操作名", "schema": {"type": "string"}},
+    "appid": {"description": "对象的 AppID", "schema": {"type": "string", "minLength": 1}},
+    "batch_id": {"description": "所属批次", "schema": {"type": "string", "minLength": 1}},
+    "door": {"description": "从哪里发起", "schema": {"type": "string", "enum": [*map(str, Door)]}},
+}
 TYPES: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
     int: {"type": "integer"},
@@ -81,9 +97,13 @@ TOKENS = {
     "access_token": ("string", "令牌，写在请求头 Authorization: Bearer 之后"),
     "refresh_token": ("string", "用来换取新令牌；请求中 refresh 为 true 时给出"),
 }
-# What a call that went well gives.
+# What a call that went well gives, by its view, or by view and function.
 GIVEN = {
     "OperationsApi": RUN,
+    "OperationsApi.get_list": {
+        "result": ("array", "操作，每项与按编号查询的相同"),
+        "next": ("integer", "下一页的 before；没有更早的时为空"),
+    },
     "SecurityApi": TOKENS,
     "MenuApi": {"result": ("array", "菜单项，按层级排列：名称、文字、地址、图标")},
 }
@@ -146,7 +166,7 @@ def _told(view: Any, function: str, told: dict[str, Any]) -> dict[str, Any]:
     if view.endpoint == "OperationsApi" and function == "post":
         told["requestBody"] = _operations_body()
     told["responses"] = {
-        code: _answer(ANSWERS.get(code, "")) | {"content": _content(view, code, answer)}
+        code: _answer(ANSWERS.get(code, "")) | {"content": _content(view, function, code, answer)}
         for code, answer in _answers(told)
     }
     return told
@@ -159,12 +179,19 @@ def _answers(told: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(code, found[code]) for code in sorted(found) if code != "422"]
 
 
-def _content(view: Any, code: str, answer: dict[str, Any]) -> dict[str, Any]:
+def _content(view: Any, function: str, code: str, answer: dict[str, Any]) -> dict[str, Any]:
     held: dict[str, Any] = answer.get("content", {})
-    given = GIVEN.get(view.endpoint) if code < "300" else None
-    if given:
-        return _json({name: {"type": kind, "description": text} for name, (kind, text) in given.items()})
-    return held or {"application/json": {"schema": FAULT}}
+    given = GIVEN.get(f"{view.endpoint}.{function}", GIVEN.get(view.endpoint)) if code < "300" else None
+    if not given:
+        return held or {"application/json": {"schema": FAULT}}
+    shown = _fields(given)
+    if (view.endpoint, function) == ("OperationsApi", "get_list"):
+        shown["result"]["items"] = {"type": "object", "properties": _fields(RUN)}
+    return _json(shown)
+
+
+def _fields(given: dict[str, tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    return {name: {"type": kind, "description": text} for name, (kind, text) in given.items()}
 
 
 def _answer(text: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.access.roles import may_operate
+from app.api.operators import operations
 from app.data.clock import utcnow
 from app.models import Door, OperationRun, RunState
 from app.operations import registry, runs
@@ -34,6 +35,7 @@ CALLS = {
     ("get", "/api/v1/versions/{pk}"),
     ("post", "/api/v1/operations/"),
     ("get", "/api/v1/operations/{run_id}"),
+    ("get", "/api/v1/operations/"),
     ("get", "/api/{version}/_openapi"),
 }
 
@@ -105,6 +107,16 @@ def test_the_answer_of_an_operation_is_described_field_by_field(client_for: Call
         assert set(shown) == set(runs.as_json(run))
 
 
+def test_the_list_of_operations_is_described(client_for: Callable[..., FlaskClient]) -> None:
+    told = spec(client_for("auditor"))["paths"]["/api/v1/operations/"]["get"]
+    assert {item["name"] for item in told["parameters"]} == {"page_size", "before", *operations._COLUMNS}
+    assert all(item["description"] and item["schema"] for item in told["parameters"])
+    shown = told["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
+    assert set(shown) == {"result", "next"}
+    run = OperationRun(created_at=utcnow(), state=RunState.QUEUED, door=Door.REST)
+    assert set(shown["result"]["items"]["properties"]) == set(runs.as_json(run))
+
+
 def test_the_auditor_is_shown_no_call_that_changes_something(client_for: Callable[..., FlaskClient]) -> None:
     told = calls(spec(client_for("auditor")))
     assert ("post", "/api/v1/operations/") not in told
@@ -124,6 +136,7 @@ def test_an_owner_is_shown_what_it_may_do(
     client = client_for("owner", actors.alice)
     told = spec(client)
     assert not [path for _, path in calls(told) if "merchants" in path or "versions" in path]
+    assert ("get", "/api/v1/operations/") in calls(told)
     assert (set(bodies(told)) if ("post", "/api/v1/operations/") in calls(told) else None) == offered
     page = client.get(PAGE).get_data(as_text=True)
     assert "/api/v1/merchants/" not in page
