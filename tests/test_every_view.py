@@ -430,6 +430,18 @@ def test_the_walk_would_see_a_leak(world: Flask) -> None:
         assert TAGS[ALICE] in owner.open(path).get_data(as_text=True)
 
 
+@pytest.mark.parametrize(("name", "seen"), [("owner_token", {ALICE}), ("operator_token", {ALICE, BOB})])
+def test_the_list_of_operations_gives_whose_the_asker_may_see(world: Flask, name: str, seen: set[int]) -> None:
+    asker = principal(world, name)
+    for query in ({}, {"before": str(BOB + 1)}, {"state": "failed"}):
+        answer = asker.open("/api/v1/operations/", query_string=query)
+        assert {run["id"] for run in answer.get_json()["result"]} == seen, query
+        assert bool(leaks(answer.get_data(as_text=True), TAGS[BOB])) == (BOB in seen)
+    for owner in (ALICE, BOB):
+        answer = asker.open("/api/v1/operations/", query_string={"batch_id": text_keys(owner)[3]})
+        assert {run["id"] for run in answer.get_json()["result"]} == {owner} & seen
+
+
 MARKUP = "\"'><i7>{{7*7}}"
 
 
