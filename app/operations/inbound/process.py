@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -33,6 +34,7 @@ EVENTS = InboundEvent.__table__
 ROW = select(EVENTS).where(EVENTS.c.id == bindparam("id"))
 HELD_SECONDS = 15.0
 A_ROUND = 32
+A_MOMENT = 0.5  # seconds for which one goes on with the events of one app
 _PASSING = frozenset({ErrorKind.SYSTEM, ErrorKind.RATE, ErrorKind.PLATFORM, ErrorKind.TOKEN, ErrorKind.ANSWER})
 
 
@@ -56,14 +58,19 @@ def process_due(app: Flask, limit: int = 500) -> int:
 
 
 def _work_off(app: Flask, most: int, event_id: int | None) -> int:
-    """Work on an event, and on those of its app that wait behind it, one after the other; how many it were."""
-    done = 0
+    """Work on an event, and for a moment on those of its app that wait behind it; how many it were.
+
+    Only for a moment: the next pick takes up the tickets and revocations that have come meanwhile, and other apps.
+    """
+    done, until = 0, time.monotonic() + A_MOMENT
     while event_id is not None and done < most:
         push = _claim(app, event_id)
         if push is None:
             break
         _one(app, push)
         done += 1
+        if time.monotonic() >= until:
+            break
         event_id = queues.behind(app, push.third_party_app_id, push.appid, push.id)
     return done
 

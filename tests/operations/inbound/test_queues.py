@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.data.clock import utcnow
 from app.data.engine import insert_missing
+from app.extensions import db
 from app.models import InboundEvent, InboundState, ThirdPartyApp
 from app.operations.inbound import process, queues
 from app.operations.inbound.events import URGENT
@@ -96,7 +98,8 @@ def put(session: Session, owner_id: int, rows: list[Row], now: datetime) -> dict
 def one_row_a_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Windows so small that the rule has to hold across them."""
     monkeypatch.setattr(queues, "A_WINDOW", 2)
-    monkeypatch.setattr(queues, "_IN_ORDER", queues._IN_ORDER.limit(2))
+    after = queues.TABLE.c.id > sa.bindparam("after")
+    monkeypatch.setattr(queues, "_OPEN", queues._both(after, waiting=2, at_work=None))
     yield
 
 
@@ -134,14 +137,68 @@ def test_the_next_of_an_app_follows_once_the_one_before_is_over(
     assert found == (None if follows is None else numbers[follows])
 
 
+@pytest.fixture
+def restless(app: Flask) -> Iterator[Callable[[int], None]]:
+    """Takes a queue's first event up, or lays it back, after every statement that asks for what is open."""
+    with app.app_context():
+        engine = db.engine
+    first: list[int] = []
+
+    def turn(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if not first or not statement.lstrip("(").startswith("SELECT") or "inbound_event" not in statement:
+            return
+        table, number = queues.TABLE, first.pop()
+        other = sa.case((table.c.state == S.RECEIVED, S.PROCESSING), else_=S.RECEIVED)
+        with engine.begin() as elsewhere:
+            elsewhere.execute(sa.update(table).where(table.c.id == number).values(state=other))
+        first.append(number)
+
+    sa.event.listen(engine, "after_cursor_execute", turn)
+    yield first.append
+    sa.event.remove(engine, "after_cursor_execute", turn)
+
+
+@pytest.mark.parametrize("state", [S.RECEIVED, S.PROCESSING])
+def test_what_passes_from_waiting_to_work_while_one_looks_is_not_overtaken(
+    app: Flask,
+    session: Session,
+    third_party_app: ThirdPartyApp,
+    restless: Callable[[int], None],
+    state: InboundState,
+) -> None:
+    rows = [waiting(state=S.DONE), waiting(seconds=60, state=state), waiting()]
+    before, first, second = put(session, third_party_app.id, rows, utcnow())
+    restless(first)
+    assert second not in queues.due(app, 10)
+    assert queues.behind(app, third_party_app.id, "tt1", before) != second
+
+
+def watch_picks(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """What each look into the queues gives from now on."""
+    picks: list[list[int]] = []
+    due = queues.due
+    monkeypatch.setattr(queues, "due", lambda *asked: picks.append(found := due(*asked)) or found)
+    return picks
+
+
+def test_others_are_looked_for_again_before_a_long_queue_is_over(
+    app: Flask, session: Session, third_party_app: ThirdPartyApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(session, third_party_app.id, [waiting()] * 4, utcnow())
+    monkeypatch.setattr(process, "A_MOMENT", 0.0)
+    picks = watch_picks(monkeypatch)
+    assert process.process_due(app, 4) == 4
+    assert [len(found) for found in picks] == [1, 1, 1, 1]
+
+
 def test_a_long_queue_is_worked_off_in_order_by_one_pick(
     app: Flask, session: Session, third_party_app: ThirdPartyApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stands = put(session, third_party_app.id, [waiting("tt1" if n % 2 else "tt2") for n in range(40)], utcnow())
+    monkeypatch.setattr(process, "A_MOMENT", 60.0)
     worked: list[tuple[str, int]] = []
-    picks = []
-    due, one = queues.due, process._one
-    monkeypatch.setattr(queues, "due", lambda *asked: picks.append(found := due(*asked)) or found)
+    picks = watch_picks(monkeypatch)
+    one = process._one
 
     def watched(app: Flask, push: process.Push) -> None:
         worked.append((push.appid, push.id))
