@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Update, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, Update, bindparam, or_, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
@@ -46,9 +46,16 @@ class Claims:
 
     def take(self, asks: Asks, *which: Which, span: timedelta, **values: Any) -> str | None:
         """Take the one row that is still as the conditions say; the mark of the hold, None when it is not."""
-        mark = new_mark()
-        taken = self._change(which).values({**values, **self._lease(mark, span)})
-        return mark if _changed(asks, taken) == 1 else None
+        return self.taking(*which, **values).take(asks, span=span)
+
+    def taking(self, *which: Which, **values: Any) -> Taking:
+        """The same, made once: to build a statement costs more than to send it."""
+        lease = {self.owner.key: bindparam("mark"), self.until.key: bindparam("until", type_=self.until.type)}
+        return Taking(self._change(which).values({**values, **lease}))
+
+    def writing(self, *which: Which) -> Writing:
+        """`write` under conditions that are always the same, its statements made once."""
+        return Writing(self, which)
 
     def take_each(
         self, asks: Asks, keys: Iterable[int], *which: Which, span: timedelta, **values: Any
@@ -86,8 +93,45 @@ class Claims:
         return {self.owner.key: mark, self.until.key: utcnow() + span}
 
 
-def _changed(asks: Asks, statement: Update) -> int:
+class Taking:
+    """A statement by which one row is taken, for as often as it is asked; what its conditions bind comes by name."""
+
+    def __init__(self, statement: Update) -> None:
+        self._statement = statement
+
+    def take(self, asks: Asks, *, span: timedelta, **named: Any) -> str | None:
+        """The mark of the hold; None when the row is not as the conditions say."""
+        mark = new_mark()
+        taken = _changed(asks, self._statement, {**named, "mark": mark, "until": utcnow() + span})
+        return mark if taken == 1 else None
+
+
+class Writing:
+    """Changes of rows that are still ours: one statement for each choice of columns, made when it is first asked."""
+
+    def __init__(self, claims: Claims, which: Iterable[Which]) -> None:
+        self._claims, self._which = claims, tuple(which)
+        self._made: dict[frozenset[str], Update] = {}
+
+    def write(self, asks: Asks, key: int, mark: str, **values: Any) -> bool:
+        """Whether the row is ours still and has these plain values now."""
+        names = frozenset(values)
+        statement = self._made.get(names)
+        if statement is None:
+            statement = self._made[names] = self._make(names)
+        bound = {f"new_{name}": value for name, value in values.items()}
+        return _changed(asks, statement, {**bound, "of": key, "mark": mark}) == 1
+
+    def _make(self, names: frozenset[str]) -> Update:
+        claims = self._claims
+        ours = (claims.key == bindparam("of"), claims.owner == bindparam("mark"))
+        columns = [claims.table.c[name] for name in sorted(names)]
+        values = {column.key: bindparam(f"new_{column.key}", type_=column.type) for column in columns}
+        return update(claims.model).where(*ours, *self._which).values(values)
+
+
+def _changed(asks: Asks, statement: Update, named: dict[str, Any] | None = None) -> int:
     """What the session holds of the rows stays as it is: the database alone decides."""
     if isinstance(asks, Session):
         statement = statement.execution_options(synchronize_session=False)
-    return cast("CursorResult[Any]", asks.execute(statement)).rowcount
+    return cast("CursorResult[Any]", asks.execute(statement, named)).rowcount

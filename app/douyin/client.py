@@ -7,33 +7,25 @@ import random
 import re
 import time
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
-import requests
-from requests.adapters import HTTPAdapter
 
-from app.deadline import POOLS, deadline, remaining
 from app.douyin import answer as answers
-from app.douyin.contract import Call, Host, Place, Token, Upload
+from app.douyin.contract import Call, Host, Place, Token
 from app.douyin.errors import TOO_FAST, too_many
-from app.douyin.hush import hush_urllib3
+from app.douyin.wire import Answer, Request, Wire
 from app.errors import DouyinError, DouzhouError, ErrorKind, Held, NoAnswer, NotGranted
 from app.i18n.sentence import ours, say
 from app.redaction import redact, redact_mapping
 
 R = TypeVar("R")
 
-MAX_ANSWER_BYTES = 4 * 2**20
-_CHUNK = 2**14
 _RECORD_LIMIT = 2_000
-_VALUE_LIMIT = 500
 _RESENDS = 2
-_CONNECT_TIMEOUT = 5.0
 _WAIT = re.compile(r"[0-9]{1,8}")
 _OK, _TOO_MANY, _SERVER_ERROR = 200, 429, 500
 
@@ -99,40 +91,6 @@ class CallRecord:
 
 
 @dataclass
-class _Request:
-    """A call laid out for the wire."""
-
-    query: dict[str, str] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
-    json: dict[str, Any] = field(default_factory=dict)
-    form: dict[str, str] = field(default_factory=dict)
-    files: dict[str, Upload] = field(default_factory=dict)
-
-    def put(self, place: Place, name: str, value: Any) -> None:
-        if isinstance(value, Upload):
-            self.files[name] = value
-        elif place is Place.JSON:
-            self.json[name] = value
-        else:
-            texts = {Place.QUERY: self.query, Place.HEADER: self.headers, Place.FORM: self.form}[place]
-            texts[name] = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-    def record(self) -> dict[str, Any]:
-        files = {name: repr(upload) for name, upload in self.files.items()}
-        shown = redact_mapping({**self.query, **self.json, **self.form, **files})
-        return {key: _shorten(value) for key, value in shown.items()}
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    raw: bytes
-    content_type: str
-    log_id: str | None
-    retry_after: str | None
-
-
-@dataclass
 class _Shown:
     """The token that a request showed last."""
 
@@ -179,15 +137,14 @@ class DouyinClient:
         self.pace = pace
         self.gate = gate
         self.on_call = on_call
-        self.session = _session(pool_size)
-        hush_urllib3()
+        self.wire = Wire(pool_size)
 
     def bind(self, tokens: Tokens) -> Douyin:
         """The same connections, speaking with these credentials."""
         return Douyin(self, tokens)
 
     def close(self) -> None:
-        self.session.close()
+        self.wire.close()
 
 
 class Douyin:
@@ -267,8 +224,8 @@ class Douyin:
                 self._client.gate.note(call, self.tokens, answered=trace.answered, error=failure)
         return reply
 
-    def _lay_out(self, call: Call[Any], value: str) -> _Request:
-        route, request = call.route, _Request()
+    def _lay_out(self, call: Call[Any], value: str) -> Request:
+        route, request = call.route, Request()
         for parameter in call.parameters():
             request.put(parameter.place, parameter.name, parameter.value)
         if route.token is Token.NONE:
@@ -283,8 +240,9 @@ class Douyin:
             request.query["component_access_token" if component else "authorizer_access_token"] = value
         return request
 
-    def _exchange(self, call: Call[R], request: _Request, until: float, trace: _Trace) -> R:
-        found = _transfer(self._client, call, request, until)
+    def _exchange(self, call: Call[R], request: Request, until: float, trace: _Trace) -> R:
+        where = self._client.urls[call.route.host] + call.route.path
+        found = self._client.wire.transfer(call.route.method, where, request, until)
         if isinstance(found, NoAnswer):
             raise found
         trace.http_status = found.status
@@ -300,7 +258,7 @@ class Douyin:
             return cast("R", found.raw)
         return _read(call, found, trace)
 
-    def _record(self, call: Call[Any], request: _Request, trace: _Trace) -> None:
+    def _record(self, call: Call[Any], request: Request, trace: _Trace) -> None:
         if self._client.on_call is None:
             return
         record = CallRecord(
@@ -322,27 +280,6 @@ class Douyin:
         self._client.on_call(record)
 
 
-class _Adapter(HTTPAdapter):
-    """Connections that keep the total deadline."""
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = dict(POOLS)
-
-
-def _session(pool_size: int) -> requests.Session:
-    session = requests.Session()
-    # Neither proxies nor .netrc of the machine: a credential must not travel where the operator did not say.
-    session.trust_env = False
-    # One session serves every tenant: a cookie of one tenant's answer must not go out with another's call.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers.update({"User-Agent": "douzhou", "Accept": "application/json"})
-    adapter = _Adapter(pool_connections=len(Host), pool_maxsize=pool_size)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
 def _refuse_ungranted(call: Call[Any], granted: frozenset[int] | None) -> None:
     """Where the sets are known and the call's is documented, what was not granted is not asked for."""
     needed = call.route.permission
@@ -350,101 +287,7 @@ def _refuse_ungranted(call: Call[Any], granted: frozenset[int] | None) -> None:
         raise NotGranted(say("商户没有授予「{name}」：请让商户重新授权并勾选它", name=ours(needed.word)))
 
 
-def _transfer(client: DouyinClient, call: Call[Any], request: _Request, until: float) -> _Answer | NoAnswer:
-    """The answer, or why there is none. Returned instead of raised, so that the library's exception, with
-    the address and its secrets in it, is not left hanging in the new one's context."""
-    mark = deadline.set(until)
-    try:
-        response = client.session.request(
-            call.route.method,
-            client.urls[call.route.host] + call.route.path,
-            params=request.query,
-            timeout=_timeouts(),
-            stream=True,
-            allow_redirects=False,
-            **_body(request),
-        )
-        with response:
-            return _collect(response)
-    except requests.RequestException as error:
-        return _failure(error)
-    except (UnicodeError, ValueError):
-        # A header or address that cannot be put on the wire at all.
-        return NoAnswer("请求无法发出：地址或凭据的格式不对", sent=False)
-    except OSError:
-        return NoAnswer("与抖音的连接中断")
-    finally:
-        deadline.reset(mark)
-
-
-def _body(request: _Request) -> dict[str, Any]:
-    if request.files:
-        files = {name: (item.name, item.content, item.content_type) for name, item in request.files.items()}
-        return {"data": request.form, "files": files, "headers": request.headers}
-    if request.json:
-        headers = {**request.headers, "Content-Type": "application/json"}
-        return {"data": msgspec.json.encode(request.json), "headers": headers}
-    return {"headers": request.headers}
-
-
-def _timeouts() -> tuple[float, float]:
-    """Connect, read. A third of the time for connecting leaves some for a second address of the same host."""
-    left = max(remaining(), 0.001)
-    return min(_CONNECT_TIMEOUT, max(left / 3, 0.001)), left
-
-
-def _collect(response: requests.Response) -> _Answer | NoAnswer:
-    """The whole body, decompressed piece by piece, so that neither size nor slowness is without a limit."""
-    pieces, size = [], 0
-    for piece in response.iter_content(_CHUNK):
-        size += len(piece)
-        if size > MAX_ANSWER_BYTES:
-            return NoAnswer("抖音的答复过大")
-        if not remaining():
-            return NoAnswer("等待抖音答复超时")
-        pieces.append(piece)
-    headers = response.headers
-    return _Answer(
-        status=response.status_code,
-        raw=b"".join(pieces),
-        content_type=headers.get("Content-Type", "").lower(),
-        log_id=headers.get("x-tt-logid"),
-        retry_after=headers.get("Retry-After"),
-    )
-
-
-def _failure(error: requests.RequestException) -> NoAnswer:
-    """Only what surely kept the request from leaving is `sent=False`: no connection, a bad certificate."""
-    if isinstance(error, requests.ConnectTimeout):
-        return NoAnswer("连接抖音超时", sent=False)
-    if isinstance(error, ValueError) and not isinstance(error, requests.JSONDecodeError):
-        return NoAnswer("请求无法发出：地址或凭据的格式不对", sent=False)
-    causes = {type(cause).__name__ for cause in _causes(error)}
-    if causes & {
-        "NewConnectionError",
-        "NameResolutionError",
-        "ConnectTimeoutError",
-        "SSLCertVerificationError",
-    }:
-        return NoAnswer("无法连接抖音服务器", sent=False)
-    if isinstance(error, requests.Timeout) or causes & {"ReadTimeoutError", "TimeoutError"}:
-        return NoAnswer("等待抖音答复超时")
-    return NoAnswer("与抖音的连接中断")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what it wraps, as cause, as argument or as `reason`."""
-    queue: list[object] = [error]
-    for _ in range(20):
-        found = queue.pop(0) if queue else None
-        if isinstance(found, BaseException):
-            yield found
-            queue += [*found.args, found.__cause__, getattr(found, "reason", None)]
-        elif found is None and not queue:
-            return
-
-
-def _read(call: Call[R], found: _Answer, trace: _Trace) -> R:
+def _read(call: Call[R], found: Answer, trace: _Trace) -> R:
     try:
         body = answers.decode(found.raw)
     except NoAnswer:
@@ -458,7 +301,7 @@ def _read(call: Call[R], found: _Answer, trace: _Trace) -> R:
     return reply
 
 
-def _is_file(call: Call[Any], found: _Answer) -> bool:
+def _is_file(call: Call[Any], found: Answer) -> bool:
     """File answers are bytes on success and JSON on failure, with the same HTTP status."""
     wanted = call.route.envelope.file and found.status == _OK and bool(found.raw)
     start = found.raw.removeprefix(BOM_UTF8).lstrip()
@@ -481,11 +324,6 @@ def _pauses(call: Call[Any]) -> list[float]:
     """Before each resending; jittered, lest all workers come back at once."""
     jitter = random.random
     return [0.1 * 3**n * (0.5 + jitter()) for n in range(_RESENDS)] if call.again != "never" else []
-
-
-def _shorten(value: Any) -> Any:
-    long = isinstance(value, str) and len(value) > _VALUE_LIMIT
-    return f"{value[:_VALUE_LIMIT]}… ({len(value)})" if long else value
 
 
 def _show_object(body: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from app.data.claims import Claims
 from app.data.clock import utcnow
 from app.data.engine import reading, rows_changed
-from app.data.tenancy import PLATFORM, app_scope
+from app.data.tenancy import PLATFORM, app_scope, platform_connection
 from app.data.types import UtcDateTime, words_of
 from app.douyin import authorization as auth
 from app.douyin.client import Douyin, DouyinClient
@@ -159,12 +159,12 @@ class Keeper:
         return held
 
     def _look(self, slot: Slot) -> Stored | None:
-        with app_scope(self.app, PLATFORM) as session, reading():
-            named = {"key": slot.key, "owner": slot.third_party_app_id, "oldest": utcnow() - holds.TICKET_LIFE}
+        named = {"key": slot.key, "owner": slot.third_party_app_id, "oldest": utcnow() - holds.TICKET_LIFE}
+        with platform_connection(self.app) as asks, reading():
             if slot.kind in OF_AN_APP:
-                found = session.connection().execute(OF_ITS_APP, named | {"appid": slot.appid}).first()
+                found = asks.execute(OF_ITS_APP, named | {"appid": slot.appid}).first()
             else:
-                found = session.connection().execute(OF_THE_COMPONENT, named).first()
+                found = asks.execute(OF_THE_COMPONENT, named).first()
             _permit(slot, found, v1=bool(self.app.config.get("DOUYIN_V1_TOKENS")))
             if found is None or found.id is None:
                 return None

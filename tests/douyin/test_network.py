@@ -162,7 +162,7 @@ def test_sending_may_take_longer_than_connecting(
             pass
         peer.sendall(response(b'{"err_no":0,"data":{"path":"p"}}'))
 
-    monkeypatch.setattr("app.douyin.client._CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr("app.douyin.wire._CONNECT_TIMEOUT", 0.2)
     icon = Upload("a.png", bytes(16 * 2**20))
     upload = UploadTpMaterial(material_type=MaterialType.APP_ICON, material_file=icon)
     _, bench = serve(slow_reader, timeout=20.0)

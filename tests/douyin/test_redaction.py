@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import requests
 import responses
+from hypothesis import given
+from hypothesis import strategies as st
 
+from app import redaction
 from app.douyin.authorization import GetAuthorizerAccessTokenV1, GetComponentAccessToken, GrantType
 from app.douyin.contract import Call
 from app.douyin.settle import CompanyType, QualificationType, SettleApply
@@ -107,3 +110,16 @@ def test_a_real_connection_logs_no_secret_even_at_debug(caplog: pytest.LogCaptur
     assert "Starting new HTTP connection" in caplog.text
     shown = caplog.text + _linked(caught.value)
     assert not [secret for secret in SECRETS if secret in shown]
+
+
+PIECES = st.sampled_from(
+    ["Bearer abcdefgh", "set-cookie: a=b", '"ticket":"x"', "token=1", "code：7", "clt.secret77", "dz_" + "a" * 20]
+    + ["isvact-abcdef", "isvrft.abcdef", "whs-abcdef", "scrypt:1$a$0f", "pbkdf2$a$0f", "DETAIL：(x)", "13812345678"]
+    + ["+86 13812345678", "Duplicate entry 'x' for key ", "商户", "1.0.0", " ", "\n", "ſ", "İ"]
+)
+
+
+@given(pieces=st.lists(PIECES | st.text(max_size=5), max_size=5))
+def test_what_is_passed_over_has_nothing_to_mask(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert redaction.redact(text) == redaction._masked(text)

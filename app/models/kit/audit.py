@@ -188,6 +188,8 @@ def plain_value(column: Any, value: Any) -> Any:
         return CHANGED_PERSON if value else ""
     if isinstance(kind, Phone):
         return kind.plain(value) or (CHANGED_PERSON if value else "")  # of old, before numbers were checked
+    if isinstance(value, datetime | date | StrEnum):
+        return kind.encode(value)  # nothing to hide in it, nor to look for
     return _redacted(column.key, kind.encode(value))
 
 
@@ -228,8 +230,11 @@ def _detail(subject: Any, name: str, value: Any) -> Any:
 def _changes(row: Any, *, is_new: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    for name, column in inspect(type(row)).columns.items():
-        if is_quiet(column):
+    columns = inspect(type(row)).columns
+    # Of a row that was there, only what was set can have changed.
+    for name in columns.keys() if is_new else inspect(row).committed_state:
+        column = columns.get(name)
+        if column is None or is_quiet(column):
             continue
         history = get_history(row, name)
         if not history.has_changes():
