@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import URL, CursorResult, Delete, Index, Table, UniqueConstraint, Update, event, select
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
@@ -24,12 +25,14 @@ MYSQL_BUSY = frozenset({1205, 1213})  # lock not had in time, deadlock
 POSTGRESQL_TAKEN, POSTGRESQL_LONGEST = "23505", 63  # a value that must differ does not; characters of a rule's name
 MYSQL_TAKEN = 1062
 _WRITTEN = re.compile(r"(?i)\s*(?:INSERT(?:\s+IGNORE)?\s+INTO|UPDATE)\s+[`\"]?(\w+)")
+_READS = "only_reads"  # in a connection's info: its transaction was begun for reading
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
 
 @contextmanager
 def reading(*, enabled: bool = True) -> Iterator[None]:
-    """Transactions begun inside take no write lock on SQLite: for code that only reads, or writes first."""
+    """Transactions begun inside take no write lock on SQLite until they write: for code that only reads, or whose rows
+    have a version."""
     token = _reading.set(enabled)
     try:
         yield
@@ -159,7 +162,13 @@ def prepare(engine: Engine) -> None:
     """Attach the SQLite settings; other databases need none. Safe to repeat."""
     if engine.dialect.name != "sqlite":
         return
-    for name, listener in (("connect", _settings), ("begin", _begin)):
+    listeners: tuple[tuple[str, Any], ...] = (
+        ("connect", _settings),
+        ("begin", _begin),
+        ("before_cursor_execute", _before_statement),
+        ("savepoint", _before_savepoint),
+    )
+    for name, listener in listeners:
         if not event.contains(engine, name, listener):
             event.listen(engine, name, listener)
 
@@ -176,6 +185,35 @@ def _settings(connection: Any, _record: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     # A text index (FTS5) in a statement that is the first to see another's change of the schema: "no such table".
-    connection.connection.cursor().execute("SELECT 1 FROM sqlite_master LIMIT 0").close()
+    _at_once(connection, "SELECT 1 FROM sqlite_master LIMIT 0")
     # Reading first and writing later in one deferred transaction fails when another wrote in between.
-    connection.exec_driver_sql("BEGIN" if _reading.get() else "BEGIN IMMEDIATE")
+    connection.info[_READS] = _reading.get()
+    _at_once(connection, "BEGIN" if _reading.get() else "BEGIN IMMEDIATE")
+
+
+def _before_statement(
+    connection: Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
+) -> None:
+    """What was begun for reading and comes to write goes on in a transaction that has the lock, as it would on the
+    other databases: what was read is not held against changes, and rows with a version say whether it still stands."""
+    if connection.info.get(_READS) and not statement.lstrip("( \n").startswith(("SELECT", "PRAGMA", "WITH")):
+        _take_lock(connection)
+
+
+def _before_savepoint(connection: Connection, _name: str | None) -> None:
+    if connection.info.get(_READS):
+        _take_lock(connection)
+
+
+def _take_lock(connection: Connection) -> None:
+    connection.info[_READS] = False
+    _at_once(connection, "COMMIT")
+    _at_once(connection, "BEGIN IMMEDIATE")
+
+
+def _at_once(connection: Connection, statement: str) -> None:
+    """Past the layers: these go before every transaction."""
+    try:
+        connection.connection.cursor().execute(statement).close()
+    except sqlite3.OperationalError as fault:
+        raise OperationalError(statement, None, fault) from fault

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.data.engine import reading
@@ -15,6 +16,8 @@ from app.link.call_log import CallLog
 from app.link.keeper import AppTokens, Keeper
 from app.link.pace import SharedPace
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
+
+_APPID = select(ThirdPartyApp.__table__.c.appid).where(ThirdPartyApp.__table__.c.id == bindparam("owner"))
 
 
 def client(app: Flask) -> DouyinClient:
@@ -63,12 +66,16 @@ def bind(session: Session, row: MiniProgram | Template | TemplateApp | ThirdPart
 
     Tokens are read in sessions of their own: commit or roll back before the first `send`.
     """
-    owner = row if isinstance(row, ThirdPartyApp) else session.get_one(ThirdPartyApp, row.third_party_app_id)
+    if isinstance(row, ThirdPartyApp):
+        owner_id, owner_appid = row.id, row.appid
+    else:
+        owner_id = row.third_party_app_id
+        owner_appid = session.connection().execute(_APPID, {"owner": owner_id}).scalar_one()
     app = the_app()
     if not isinstance(row, MiniProgram):
-        return client(app).bind(AppTokens(keeper(app), owner.id, owner.appid))
+        return client(app).bind(AppTokens(keeper(app), owner_id, owner_appid))
     granted = frozenset(row.permissions) if row.permissions else None
-    return client(app).bind(AppTokens(keeper(app), owner.id, owner.appid, row.appid, granted))
+    return client(app).bind(AppTokens(keeper(app), owner_id, owner_appid, row.appid, granted))
 
 
 def bind_app(app: Flask, third_party_app_id: int) -> Douyin:

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 
 import structlog
 from flask import Flask
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, bindparam, exists, or_, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.exc import StaleDataError
 
-from app.data.claims import Claims, pause
+from app.data.claims import Claims, Taking, pause
 from app.data.clock import utcnow
-from app.data.tenancy import PLATFORM, app_scope
+from app.data.engine import reading
+from app.data.tenancy import PLATFORM, app_scope, platform_connection
+from app.data.types import UtcDateTime
 from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused, TooSoon
 from app.i18n.sentence import ours, say
 from app.link import connection, holds
@@ -108,21 +110,16 @@ def _not_held(session: Session) -> list[Any]:
 
 def perform(app: Flask, run_id: int) -> bool:
     """Work on one run if it is due and free; False when another worker has it."""
-    with app_scope(app, PLATFORM) as session:
-        timeout = float(app.config["DOUYIN_TIMEOUT"])
-        lease = 4 * timeout + 5
-        claimed = _claim(session, run_id, lease)
-        if claimed is None:
-            return False
-        run = session.get_one(OperationRun, run_id)
-        session.info["actor"] = {
-            "id": run.actor_id,
-            "name": run.actor_name,
-            "address": run.actor_ip,
-            "door": str(run.door),
-        }
+    timeout = float(app.config["DOUYIN_TIMEOUT"])
+    lease = 4 * timeout + 5
+    claimed = _claim(app, run_id, lease)
+    if claimed is None:
+        return False
+    run = claimed.run
+    actor = {"id": run.actor_id, "name": run.actor_name, "address": run.actor_ip, "door": str(run.door)}
+    with app_scope(app, PLATFORM, actor=actor) as session, reading():
         _Attempt(session, run, claimed.mark, lease, timeout).go(claimed.was)
-        return True
+    return True
 
 
 class Taken(Enum):
@@ -134,32 +131,42 @@ class Taken(Enum):
 
 
 class Claimed(NamedTuple):
-    """A run that is ours, by the mark of this hold."""
+    """A run that is ours, by the mark of this hold. It belongs to no session: what becomes of it is written by mark."""
 
     was: Taken
     mark: str
+    run: OperationRun
 
 
-def _claim(session: Session, run_id: int, lease: float) -> Claimed | None:
-    """Take a run; None = not ours. The commit is the intent."""
-    now, table, span = utcnow(), CLAIMS.table, timedelta(seconds=lease)
+def _ways() -> tuple[tuple[Taken, Taking], ...]:
+    table, now = CLAIMS.table, bindparam("now", type_=UtcDateTime)
+    this = table.c.id == bindparam("run")
     running: dict[str, Any] = {"state": RunState.RUNNING, "hold": ""}
     fresh = running | {"lock": table.c.lock_key, "started_at": now, "attempts": table.c.attempts + 1}
     again = running | {"settles": table.c.settles + 1}
-    ways = (
-        (Taken.QUEUED, (table.c.state == RunState.QUEUED, table.c.not_before <= now), fresh),
-        (Taken.UNKNOWN, (table.c.state == RunState.UNKNOWN, table.c.not_before <= now), again),
-        (Taken.ORPHANED, (table.c.state == RunState.RUNNING, CLAIMS.until < now), again),
+    return (
+        (Taken.QUEUED, CLAIMS.taking(this, table.c.state == RunState.QUEUED, table.c.not_before <= now, **fresh)),
+        (Taken.UNKNOWN, CLAIMS.taking(this, table.c.state == RunState.UNKNOWN, table.c.not_before <= now, **again)),
+        (Taken.ORPHANED, CLAIMS.taking(this, table.c.state == RunState.RUNNING, CLAIMS.until < now, **again)),
     )
+
+
+_WAYS = _ways()
+_THIS = select(CLAIMS.table).where(CLAIMS.table.c.id == bindparam("run"))
+_WRITES = CLAIMS.writing(CLAIMS.table.c.state == RunState.RUNNING)
+
+
+def _claim(app: Flask, run_id: int, lease: float) -> Claimed | None:
+    """Take a run; None = not ours. The commit is the intent."""
+    asked, span = {"run": run_id, "now": utcnow()}, timedelta(seconds=lease)
     try:
-        for was, which, values in ways:
-            mark = CLAIMS.take(session.connection(), table.c.id == run_id, *which, span=span, **values)
-            if mark is not None:
-                session.commit()
-                return Claimed(was, mark)
-        session.rollback()
+        with platform_connection(app) as asks, asks.begin():
+            for was, way in _WAYS:
+                mark = way.take(asks, span=span, **asked)
+                if mark is not None:
+                    return Claimed(was, mark, OperationRun(**asks.execute(_THIS, {"run": run_id}).one()._mapping))
     except IntegrityError:  # the lock is held by another run of the same mini-program
-        session.rollback()
+        pass
     return None
 
 
@@ -198,10 +205,14 @@ class _Attempt:
 
     def _work(self, op: Operation, row: Any, params: Any) -> Work:
         douyin = connection.bind(self.session, row)
-        self.session.commit()  # reading is over: no transaction stays open while HTTP is waiting
         leased = LeasedDouyin(self.session, douyin, self.lease, self.timeout)
-        leased.work = work = Work(self.session, self.run, leased, op.proof).bind(row, params)
+        leased.work = work = Work(self.session, self.run, leased, op.proof, self._keep).bind(row, params)
         return work
+
+    def _keep(self, evidence: dict[str, Any]) -> None:
+        """Commit what stands before a call, with what the operation changed so far, if the run is still ours."""
+        self.run.evidence = evidence
+        self._put(evidence=evidence)
 
     def _not_done_yet(self, op: Operation, row: Any, params: Any, work: Work) -> bool:
         """Before a second sending: an earlier call may have had its effect late, and our rows may know of it."""
@@ -429,13 +440,14 @@ class _Attempt:
         )
 
     def _write(self, **values: Any) -> None:
+        self._put(**values)
+
+    def _put(self, **values: Any) -> None:
         self.session.flush()
-        running = CLAIMS.table.c.state == RunState.RUNNING
-        if not CLAIMS.write(self.session.connection(), self.run_id, self.mark, running, **values):
+        if not _WRITES.write(self.session.connection(), self.run_id, self.mark, **values):
             self.session.rollback()
             raise LeaseLost
         self.session.commit()
-        self.session.expire(self.run)
 
 
 # A look that is refused so can only be made again once a person has done something.

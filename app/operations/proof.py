@@ -139,12 +139,16 @@ def event(
 
 @dataclass
 class Work:
-    """What an operation's function gets besides its row: the session, its run, Douyin bound to the row's app."""
+    """What an operation's function gets besides its row: the session, its run, Douyin bound to the row's app.
+
+    The run belongs to no session. `keep(evidence)` commits what stood before a call, or raises.
+    """
 
     session: Session
     run: OperationRun
     douyin: Any
-    proof: Proof | None = None
+    proof: Proof | None
+    keep: Callable[[dict[str, Any]], None]
     intended: bool = False  # a change of this attempt was about to be sent
     _row: Any = None
     _params: Any = None
@@ -171,13 +175,14 @@ class Work:
         stands already, so that there is nothing to send."""
         self.stop_if_so(sight, **wanted)
         earlier = Kept.of(self.run)
-        self.run.evidence = {
-            "before": earlier.before if earlier else sight.facts,
-            "wanted": wanted,
-            "at": utcnow().isoformat(),
-            "calls": (earlier.calls if earlier else 0) + 1,
-        }
-        self.session.commit()
+        self.keep(
+            {
+                "before": earlier.before if earlier else sight.facts,
+                "wanted": wanted,
+                "at": utcnow().isoformat(),
+                "calls": (earlier.calls if earlier else 0) + 1,
+            }
+        )
         self.intended = True
 
     def stop_if_so(self, sight: Sight, **wanted: Any) -> None:

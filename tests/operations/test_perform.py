@@ -217,7 +217,7 @@ def test_rows_changed_before_the_call_are_a_fault_of_ours(bench: Bench, register
 
 def test_no_change_is_sent_in_the_last_seconds_of_the_lease(app: Flask, session: Session, bench: Bench) -> None:
     leased = LeasedDouyin(session, None, seconds=2.0, timeout=2.0)
-    leased.work = Work(session, bench.run, leased, PROOF, intended=True)
+    leased.work = Work(session, bench.run, leased, PROOF, print, intended=True)
     with pytest.raises(LeaseLost):
         leased.send(ReleaseVersion())
 

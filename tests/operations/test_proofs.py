@@ -431,7 +431,7 @@ def test_a_look_before_another_call_stops_at_all_but_what_was_not_done(session: 
         happened=lambda _kept, _facts: Settlement(verdict),
         take=lambda *_found: {},
     )
-    work = Work(session, run, None, proof)
+    work = Work(session, run, None, proof, print)
     if verdict in {Verdict.NOT_DONE, Verdict.OVER}:
         assert work.look().facts == {"seen": True}
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -59,7 +60,18 @@ class Asked:
         return answer
 
     def work(self, session: Any, evidence: Any = None) -> Work:
-        return Work(session, OperationRun(evidence=evidence), None, self.proof).bind("row", "params")
+        run = OperationRun(evidence=evidence)
+        return Work(session, run, None, self.proof, keeping(session, run)).bind("row", "params")
+
+
+def keeping(session: Any, run: OperationRun) -> Callable[[Any], None]:
+    """Keeps an intent as a worker does: on the run, and committed."""
+
+    def keep(evidence: Any) -> None:
+        run.evidence = evidence
+        session.commit()
+
+    return keep
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +167,7 @@ def test_a_look_before_another_call_takes_over_what_was_done(session: Session) -
 
 
 def test_an_operation_that_only_reads_has_no_look(session: Session) -> None:
-    work = Work(session, OperationRun(), None)
+    work = Work(session, OperationRun(), None, None, print)
     with pytest.raises(TypeError, match="only reads looks by its own calls"):
         work.look()
     with pytest.raises(TypeError, match="only reads looks by its own calls"):
@@ -257,7 +269,7 @@ def leased(session: Session, monkeypatch: pytest.MonkeyPatch) -> LeasedDouyin:
     """Of a lease of 10 seconds from the 100th on, for calls that take 3 at most."""
     set_clock(monkeypatch, 100.0)
     made = LeasedDouyin(session, Answers(reads=True), seconds=10.0, timeout=3.0)
-    made.work = Work(session, OperationRun(), made, intended=True)
+    made.work = Work(session, OperationRun(), made, None, print, intended=True)
     return made
 
 
