@@ -27,7 +27,7 @@ from app.models import OperationRun, RunState
 from app.operations.params import parse_params
 from app.operations.proof import ALREADY, NOT_DONE, Kept, Proved, Settlement, Verb, Verdict, Work, settle, without_call
 from app.operations.ready import check_row
-from app.operations.registry import OPERATIONS, Operation, find
+from app.operations.registry import OPERATIONS, Look, Operation, find
 from app.operations.runs import grace, row_of
 
 log = structlog.get_logger(__name__)
@@ -206,7 +206,9 @@ class _Attempt:
     def _work(self, op: Operation, row: Any, params: Any) -> Work:
         douyin = connection.bind(self.session, row)
         leased = LeasedDouyin(self.session, douyin, self.lease, self.timeout)
-        leased.work = work = Work(self.session, self.run, leased, op.proof, self._keep).bind(row, params)
+        leased.work = work = Work(self.session, self.run, leased, op.proof, self._keep, Look(self.session, [row])).bind(
+            row, params
+        )
         return work
 
     def _keep(self, evidence: dict[str, Any]) -> None:
@@ -228,7 +230,7 @@ class _Attempt:
 
     def _do(self, op: Operation, row: Any, params: Any, work: Work) -> None:
         try:
-            check_row(op, row, self.session)
+            check_row(op, row, work.rows)
             result = op.run(row, work, params)
             self._finish(dict(result or {}))
         except Proved as proved:

@@ -141,7 +141,8 @@ def event(
 class Work:
     """What an operation's function gets besides its row: the session, its run, Douyin bound to the row's app.
 
-    The run belongs to no session. `keep(evidence)` commits what stood before a call, or raises.
+    The run belongs to no session. `keep(evidence)` commits what stood before a call, or raises. `rows` is what the
+    checks before the operation looked at besides the row, a `Look`: asked again it is not read again.
     """
 
     session: Session
@@ -149,6 +150,7 @@ class Work:
     douyin: Any
     proof: Proof | None
     keep: Callable[[dict[str, Any]], None]
+    rows: Any = None
     intended: bool = False  # a change of this attempt was about to be sent
     _row: Any = None
     _params: Any = None

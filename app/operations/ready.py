@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from app.data.types import words_of
 from app.errors import Refused
 from app.i18n.sentence import ours, say
@@ -28,7 +26,7 @@ def obstacle(op: Operation, row: Any, look: Look) -> str:
     return misfit(op, row) or (op.ready(row, look) if op.ready is not None else None) or ""
 
 
-def check_row(op: Operation, row: Any, session: Session) -> None:
+def check_row(op: Operation, row: Any, look: Look) -> None:
     """Refuse a row whose state does not allow the operation now."""
-    if sentence := obstacle(op, row, Look(session, [row])):
+    if sentence := obstacle(op, row, look):
         raise Refused(sentence)

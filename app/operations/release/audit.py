@@ -25,7 +25,7 @@ from app.operations.proof import Kept, Sight, Work, event, goal
 from app.operations.registry import Look, operation
 from app.operations.release import stages
 from app.operations.release.checks import VersionParams, as_douyin_says, refusal_of, the_one, took_reading
-from app.operations.release.versions import next_poll, note, versions_of, versions_of_many
+from app.operations.release.versions import next_poll, note, versions_of_many
 
 SUBMIT_PAUSE = timedelta(seconds=10)
 
@@ -141,7 +141,7 @@ def _read_audit(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
 )
 def submit_audit(app: MiniProgram, work: Work, params: AuditParams) -> Mapping[str, Any]:
     """提审代码: one version in audit at a time; a rejected version is submitted again as such."""
-    _submittable(versions_of(work.session, app), app, params.version)
+    _submittable(work.rows.at(versions_of_many, app), app, params.version)
     _wait_between(app)
     hosts = _choose_hosts(work, params)
     sight = work.look()
@@ -174,7 +174,7 @@ def _may_withdraw(app: MiniProgram, look: Look) -> str | None:
 )
 def withdraw_audit(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
     """撤回审核: only while a version is in audit."""
-    row = _audited(versions_of(work.session, app), params.version)
+    row = _audited(work.rows.at(versions_of_many, app), params.version)
     sight = work.look()
     wanted = {"version": row.number, "ctime": (sight.facts["audit"] or {}).get("ctime", 0)}
     work.stop_if_so(sight, **wanted)

@@ -20,7 +20,7 @@ from app.operations.proof import Kept, Sight, Work, goal
 from app.operations.registry import Look, operation
 from app.operations.release import stages
 from app.operations.release.checks import VersionParams, as_douyin_says, refusal_of, the_one, took_reading
-from app.operations.release.versions import next_poll, note, versions_of, versions_of_many
+from app.operations.release.versions import next_poll, note, versions_of_many
 
 ROLLBACK_PAUSE = timedelta(minutes=10)
 
@@ -50,7 +50,7 @@ def _may_release(app: MiniProgram, look: Look) -> str | None:
 )
 def release(app: MiniProgram, work: Work, params: VersionParams) -> Mapping[str, Any]:
     """发布代码: the approved version goes live."""
-    row = _releasable(versions_of(work.session, app), params.version)
+    row = _releasable(work.rows.at(versions_of_many, app), params.version)
     sight = work.look()
     work.stop_if_so(sight, version=row.number)
     row = as_douyin_says(work, sight, lambda rows: _releasable(rows, params.version))

@@ -47,11 +47,17 @@ class Reconciler:
     being undone by an old answer.
     """
 
-    def __init__(self, session: Session, app: MiniProgram, run: OperationRun | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        app: MiniProgram,
+        run: OperationRun | None = None,
+        rows: dict[str, Version] | None = None,
+    ) -> None:
         self.session = session
         self.app = app
         self.run = run
-        self.rows = versions_of(session, app)
+        self.rows = versions_of(session, app) if rows is None else rows
         self.moved: list[tuple[str, str]] = []  # versions, and what became of each
 
     def believe(self, reply: VersionsReply) -> VersionsReply:

@@ -11,6 +11,7 @@ from app.douyin.development import GetVersions, VersionsReply
 from app.models import MiniProgram
 from app.operations.proof import DONE, NOT_DONE, Kept, Settlement, Sight, Verdict, Work
 from app.operations.release.reconcile import Reconciler
+from app.operations.release.versions import versions_of_many
 
 Facts = Mapping[str, Any]
 AUDITING, PASSED, REJECTED, WITHDRAWN = range(4)  # `audit.status`
@@ -29,7 +30,7 @@ class Found:
 
 def look(app: MiniProgram, work: Work, _params: Any) -> Sight:
     """获取小程序版本列表信息, as facts and as found."""
-    reconciler = Reconciler(work.session, app, work.run)
+    reconciler = Reconciler(work.session, app, work.run, work.rows.at(versions_of_many, app))
     reply = reconciler.believe(work.douyin.send(GetVersions()))
     return Sight(facts_of(reply), Found(reconciler, reply))
 

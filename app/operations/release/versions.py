@@ -63,11 +63,13 @@ def versions_of(session: Session, app: MiniProgram) -> dict[str, Version]:
 
 
 def versions_of_many(session: Session, apps: Sequence[MiniProgram]) -> dict[int, dict[str, Version]]:
-    """All versions of some mini-programs by number, by the mini-program's own number."""
+    """All versions of some mini-programs by number, by the mini-program's own number; of one they are whole."""
     found: dict[int, dict[str, Version]] = {app.id: {} for app in apps}
     wanted = select(Version).where(Version.mini_program_id.in_(found)).order_by(Version.id)
     seldom = (Version.ext_json, Version.reason_detail, Version.screenshots, Version.attachments)
-    for row in session.scalars(wanted.options(*(defer(column) for column in seldom))):
+    if len(apps) > 1:
+        wanted = wanted.options(*(defer(column) for column in seldom))
+    for row in session.scalars(wanted):
         found[row.mini_program_id][row.number] = row
     return found
 
