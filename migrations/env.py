@@ -8,7 +8,7 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, DateTime, String
 
-from app.data.tenancy import INDEX
+from app.data.engine import INDEX
 from app.data.types import SentenceText, State, UtcDateTime
 
 db = current_app.extensions["migrate"].db

@@ -11,7 +11,7 @@ from flask_appbuilder.security.sqla.models import Role
 
 from app.cli import setup as setting_up
 from app.data import text_index
-from app.data.tenancy import INDEX
+from app.data.engine import INDEX
 from app.extensions import db
 
 ROLES = [{"name": name} for name in ("Admin", "Public", *setting_up.ROLES)]

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
 Row = TypeVar("Row")
+INDEX = "search_"  # what the name of a table's text index begins with
 MAPPED = 256 * 1024 * 1024  # bytes of an SQLite file that a connection may map
 SQLITE_BUSY = frozenset({5, 6})  # busy (whatever its further reason), locked
 POSTGRESQL_BUSY = frozenset({"40001", "40P01", "55P03"})  # not serialisable, deadlock, lock not had in time
@@ -26,14 +28,38 @@ POSTGRESQL_TAKEN, POSTGRESQL_LONGEST = "23505", 63  # a value that must differ d
 MYSQL_TAKEN = 1062
 _WRITTEN = re.compile(r"(?i)\s*(?:INSERT(?:\s+IGNORE)?\s+INTO|UPDATE)\s+[`\"]?(\w+)")
 _READS = "only_reads"  # in a connection's info: its transaction was begun for reading
-_reading: ContextVar[bool] = ContextVar("reading", default=False)
+_SCHEMA = "schema_seen"  # its transaction has looked at the schema
+
+
+class Reads(IntEnum):
+    """How a transaction begins on SQLite."""
+
+    NOT_ONLY = 0
+    ONLY = 1
+    ALONE = 2  # not at all: each statement stands alone
+
+
+_reading: ContextVar[Reads] = ContextVar("reading", default=Reads.NOT_ONLY)
 
 
 @contextmanager
 def reading(*, enabled: bool = True) -> Iterator[None]:
     """Transactions begun inside take no write lock on SQLite until they write: for code that only reads, or whose rows
     have a version."""
-    token = _reading.set(enabled)
+    with _begun(Reads.ONLY if enabled else Reads.NOT_ONLY):
+        yield
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Statements inside stand alone on SQLite, each with what it sees: for one that is all there is to ask."""
+    with _begun(Reads.ALONE):
+        yield
+
+
+@contextmanager
+def _begun(how: Reads) -> Iterator[None]:
+    token = _reading.set(how)
     try:
         yield
     finally:
@@ -184,11 +210,11 @@ def _settings(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A text index (FTS5) in a statement that is the first to see another's change of the schema: "no such table".
-    _at_once(connection, "SELECT 1 FROM sqlite_master LIMIT 0")
     # Reading first and writing later in one deferred transaction fails when another wrote in between.
-    connection.info[_READS] = _reading.get()
-    _at_once(connection, "BEGIN" if _reading.get() else "BEGIN IMMEDIATE")
+    connection.info[_READS] = reads = _reading.get()
+    connection.info[_SCHEMA] = False
+    if reads is not Reads.ALONE:
+        _at_once(connection, "BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _before_statement(
@@ -196,8 +222,13 @@ def _before_statement(
 ) -> None:
     """What was begun for reading and comes to write goes on in a transaction that has the lock, as it would on the
     other databases: what was read is not held against changes, and rows with a version say whether it still stands."""
-    if connection.info.get(_READS) and not statement.lstrip("( \n").startswith(("SELECT", "PRAGMA", "WITH")):
+    writes = not statement.lstrip("( \n").startswith(("SELECT", "PRAGMA", "WITH"))
+    if writes and connection.info.get(_READS):
         _take_lock(connection)
+    if (writes or INDEX in statement) and not connection.info.get(_SCHEMA):
+        # A text index (FTS5) in a statement that is the first to see another's change of the schema: "no such table".
+        connection.info[_SCHEMA] = True
+        _at_once(connection, "SELECT 1 FROM sqlite_master LIMIT 0")
 
 
 def _before_savepoint(connection: Connection, _name: str | None) -> None:
@@ -206,8 +237,9 @@ def _before_savepoint(connection: Connection, _name: str | None) -> None:
 
 
 def _take_lock(connection: Connection) -> None:
-    connection.info[_READS] = False
-    _at_once(connection, "COMMIT")
+    if connection.info[_READS] is not Reads.ALONE:
+        _at_once(connection, "COMMIT")
+    connection.info[_READS] = Reads.NOT_ONLY
     _at_once(connection, "BEGIN IMMEDIATE")
 
 

@@ -34,13 +34,12 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm.attributes import get_history
 
-from app.data.engine import writing
+from app.data.engine import INDEX, alone, writing
 from app.extensions import db
 
 SCOPE = "scope"
 READABLE = frozenset({"ab_role"})  # tables of FAB's own that a merchant's session may read
 MARK = "tenancy_mark"
-INDEX = "search_"  # what the name of a table's text index begins with
 
 
 class ScopeError(Exception):
@@ -143,6 +142,17 @@ def app_scope(app: Flask, scope: Scope, *, actor: dict[str, Any] | None = None) 
             yield session
         finally:
             db.session.remove()
+
+
+@contextmanager
+def platform_look(app: Flask) -> Iterator[Connection]:
+    """The same for one statement that only reads: where a transaction would cost more than it, there is none."""
+    with app.app_context(), alone():
+        engine = db.engine
+        if engine.dialect.name == "postgresql":  # elsewhere the connection would have to be told, and told back
+            engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            yield connection
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
-from app.data.tenancy import INDEX, scope_of
+from app.data.engine import INDEX
+from app.data.tenancy import scope_of
 
 MOST = 600  # rows that an answer names
 RUN = 3  # characters of a gram

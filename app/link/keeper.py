@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from app.data.claims import Claims
 from app.data.clock import utcnow
 from app.data.engine import reading, rows_changed
-from app.data.tenancy import PLATFORM, app_scope, platform_connection
+from app.data.tenancy import PLATFORM, app_scope, platform_look
 from app.data.types import UtcDateTime, words_of
 from app.douyin import authorization as auth
 from app.douyin.client import Douyin, DouyinClient
@@ -160,7 +160,7 @@ class Keeper:
 
     def _look(self, slot: Slot) -> Stored | None:
         named = {"key": slot.key, "owner": slot.third_party_app_id, "oldest": utcnow() - holds.TICKET_LIFE}
-        with platform_connection(self.app) as asks, reading():
+        with platform_look(self.app) as asks:
             if slot.kind in OF_AN_APP:
                 found = asks.execute(OF_ITS_APP, named | {"appid": slot.appid}).first()
             else:

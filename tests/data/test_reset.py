@@ -10,7 +10,8 @@ from flask_appbuilder.security.sqla.models import Role
 
 from app.cli import setup as setting_up
 from app.data import text_index
-from app.data.tenancy import INDEX, PLATFORM, app_scope
+from app.data.engine import INDEX
+from app.data.tenancy import PLATFORM, app_scope
 from app.extensions import db
 from app.models import AuditEntry, Industry, Merchant
 from tests.reset import reset
