@@ -5,21 +5,24 @@ from __future__ import annotations
 import io
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.access import passwords
 from app.data import storage
-from app.data.engine import writing
+from app.data.engine import is_busy, reading, writing
+from app.data.tenancy import PLATFORM, app_scope, platform_look
 from app.extensions import db
 from app.link.connection import bind_app
 from app.link.refresh import _access_tokens_due, _component_due, _refresh_tokens_due
-from app.models import User
+from app.models import Industry, User
 from app.operations.onboarding import arrival
 from app.operations.onboarding.outcome import Ending
 from app.tasks.importing import task
@@ -146,3 +149,63 @@ def test_no_file_is_looked_at_under_the_lock(
     answer = client.post(page, data=form, content_type="multipart/form-data")
     assert answer.status_code == 302
     assert under_the_lock == []
+
+
+def rename(app: Flask, number: int, name: str) -> None:
+    """In a transaction of another's, committed at once."""
+    with app_scope(app, PLATFORM) as session:
+        session.get_one(Industry, number).name = name
+        session.commit()
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_what_only_read_may_come_to_write_although_another_wrote_meanwhile(
+    app: Flask, session: Session, guarded: bool
+) -> None:
+    rows = [Industry(name="鲜花"), Industry(name="茶叶")]
+    session.add_all(rows)
+    session.commit()
+    first, second = (row.id for row in rows)
+    with app_scope(app, PLATFORM) as mine, reading():
+        assert mine.get_one(Industry, first).name == "鲜花"
+        rename(app, first, "花店")
+        with mine.begin_nested() if guarded else nullcontext():
+            mine.get_one(Industry, second).name = "茶庄"
+            mine.flush()
+        mine.commit()
+    refresh(session)
+    assert {row.id: row.name for row in session.scalars(select(Industry))} == {first: "花店", second: "茶庄"}
+
+
+def test_the_lock_that_is_not_had_in_time_is_told_as_busy(app: Flask, busy: Callable[[], Any]) -> None:
+    busy()
+    with app_scope(app, PLATFORM) as session, pytest.raises(OperationalError) as caught:
+        session.execute(select(Industry.id))
+    assert is_busy(caught.value)
+
+
+def test_a_look_stands_alone_and_leaves_no_transaction_open(app: Flask, session: Session) -> None:
+    session.add(Industry(name="鲜花"))
+    session.commit()
+    number = session.scalars(select(Industry.id)).one()
+    with platform_look(app) as asks:
+        names = []
+        for name in ("花店", "花坊"):
+            rename(app, number, name)
+            names.append(asks.execute(select(Industry.__table__.c.name)).scalar_one())
+    if session.get_bind().dialect.name != "mysql":  # there a look has a transaction, and sees what it saw first
+        assert names == ["花店", "花坊"]
+    refresh(session)
+    assert session.scalars(select(Industry.name)).one() == "花坊"
+
+
+def test_a_look_keeps_nobody_from_writing_and_the_connection_is_as_before(app: Flask, session: Session) -> None:
+    for _ in range(30):  # more than the pool has connections
+        with platform_look(app) as asks:
+            asks.execute(select(Industry.__table__.c.name)).all()
+    with app_scope(app, PLATFORM) as mine:
+        mine.add(Industry(name="鲜花"))
+        mine.flush()
+        mine.rollback()
+    refresh(session)
+    assert session.scalars(select(Industry.name)).all() == []
