@@ -33,11 +33,11 @@ def quicken() -> None:
 
     from app import deadline  # noqa: PLC0415  (the clock first)
     from app.data import clock  # noqa: PLC0415
-    from app.douyin import client  # noqa: PLC0415
+    from app.douyin import wire  # noqa: PLC0415
 
     clock.datetime = Quick  # type: ignore[misc]
     left = deadline.remaining
-    client.remaining = deadline.remaining = lambda: left() / speed
+    wire.remaining = deadline.remaining = lambda: left() / speed
 
 
 def utc() -> datetime:
