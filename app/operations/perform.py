@@ -17,7 +17,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.data.claims import Claims, Taking, pause
 from app.data.clock import utcnow
-from app.data.engine import reading
+from app.data.engine import alone
 from app.data.tenancy import PLATFORM, app_scope, platform_connection
 from app.data.types import UtcDateTime
 from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused, TooSoon
@@ -117,7 +117,7 @@ def perform(app: Flask, run_id: int) -> bool:
         return False
     run = claimed.run
     actor = {"id": run.actor_id, "name": run.actor_name, "address": run.actor_ip, "door": str(run.door)}
-    with app_scope(app, PLATFORM, actor=actor) as session, reading():
+    with app_scope(app, PLATFORM, actor=actor) as session, alone():
         _Attempt(session, run, claimed.mark, lease, timeout).go(claimed.was)
     return True
 
