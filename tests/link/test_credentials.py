@@ -96,6 +96,26 @@ def test_two_keepers_as_of_two_processes_refresh_once(app: Flask, launch: Launch
     assert effects(sandbox, launch) == (1, 0, 0)
 
 
+def test_whoever_looked_before_another_refreshed_refreshes_no_second_time(
+    app: Flask, launch: Launch, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the old token and the taking of the lease, a whole refresh of another process goes by."""
+    slot = slot_of(launch)
+    expire(app, slot)
+    late, other = (type(connection.keeper(app))(app, connection.client(app)) for _ in range(2))
+    take = late._take_lease
+    got: list[str] = []
+
+    def slowly(slot: Slot, held: Any) -> Any:
+        if not got:
+            got.append(other.get(slot))
+        return take(slot, held)
+
+    monkeypatch.setattr(late, "_take_lease", slowly)
+    assert [late.get(slot)] == got
+    assert effects(sandbox, launch) == (1, 0, 0)
+
+
 def test_the_new_refresh_token_replaces_the_spent_one(app: Flask, launch: Launch, sandbox: SandboxServer) -> None:
     slot = slot_of(launch)
     for _ in range(3):
