@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.link import connection
 from app.link.exchange import retrieve
+from app.link.tokens import Slot
 from tests.conftest import Launch, SandboxServer
 from tests.link.test_credentials import effects, expire, slot_of, stored, works
 
