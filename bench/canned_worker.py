@@ -26,6 +26,7 @@ def canned(data: object) -> bytes:
 
 
 ANSWERS = {name: canned(data) for name, data in BODIES.items()}
+NOTHING = canned({})  # to what a scheduler asks besides
 submitted: Counter[str] = Counter()
 
 
@@ -59,7 +60,7 @@ class Canned(asyncio.Protocol):
             return
         if name == "audit":
             submitted[token] += 1
-        asyncio.get_running_loop().call_later(self.latency, self._send, ANSWERS[name])
+        asyncio.get_running_loop().call_later(self.latency, self._send, ANSWERS.get(name, NOTHING))
 
     def _send(self, answer: bytes) -> None:
         if not self.transport.is_closing():

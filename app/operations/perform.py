@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 from flask import Flask
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.exc import StaleDataError
@@ -144,7 +144,7 @@ def _claim(session: Session, run_id: int, lease: float) -> Claimed | None:
     """Take a run; None = not ours. The commit is the intent."""
     now, table, span = utcnow(), CLAIMS.table, timedelta(seconds=lease)
     running: dict[str, Any] = {"state": RunState.RUNNING, "hold": ""}
-    fresh = running | {"lock": table.c.lock_key, "started_at": now, "attempts": table.c.attempts + 1}
+    fresh = running | {"lock": func.nullif(table.c.lock_key, ""), "started_at": now, "attempts": table.c.attempts + 1}
     again = running | {"settles": table.c.settles + 1}
     ways = (
         (Taken.QUEUED, (table.c.state == RunState.QUEUED, table.c.not_before <= now), fresh),
@@ -158,7 +158,7 @@ def _claim(session: Session, run_id: int, lease: float) -> Claimed | None:
                 session.commit()
                 return Claimed(was, mark)
         session.rollback()
-    except IntegrityError:  # the lock is held by another run of the same mini-program
+    except IntegrityError:  # the lock is held by another run of the same area
         session.rollback()
     return None
 
