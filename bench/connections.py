@@ -3,7 +3,7 @@
     python -m bench.connections --database URL [--apps 2000] [--latency 0.1]
 
 Two web processes, two workers and a scheduler, by the commands of docs/deploy.md; a batch of submissions against canned
-answers, while 64 clients load a page over and over. Exits 1 when more than 80 connections were seen, a page failed, or
+answers, while 16 clients load a page over and over. Exits 1 when more than 80 connections were seen, a page failed, or
 a submission is missing or double.
 """
 
@@ -34,7 +34,7 @@ from bench.batch import fill, judge, queue
 from tests.conftest import ROOT, bench_environment, new_database
 from tests.waiting import answers, free_port, wait_for
 
-CLIENTS = 64
+CLIENTS = 16
 MOST = 80
 OPEN = {
     "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()",

@@ -15,7 +15,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 log = structlog.get_logger(__name__)
 RESTED = 1.0  # seconds
-PATIENCE = 10.0  # seconds to wait for a server that has no connection left
+PATIENCE = 10.0  # seconds to wait for a connection: the web for one of its pool, all for a server that has none left
+NOBODY_WAITS = 30.0  # seconds to wait for a connection of the pool where no person waits for an answer
 PAUSE = 0.2  # between two tries
 MYSQL_FULL = frozenset({1040, 1203, 1226})  # the server is; of this account, as a setting or as its own limit
 POSTGRESQL_FULL = "53300"
@@ -52,9 +53,9 @@ class Pool(QueuePool):
         record.info["rested"] = time.monotonic()
         super()._do_return_conn(record)
 
-    def make_room(self, room: int) -> None:
-        """The pool that is made after this one has that size."""
-        self._pool.maxsize = room
+    def change(self, size: int, timeout: float) -> None:
+        """The pool that is made after this one has that size, and whoever waits for a connection that much time."""
+        self._pool.maxsize, self._timeout = size, timeout
 
 
 def init_app(app: Flask) -> None:
@@ -77,7 +78,7 @@ def _is_sqlite(url: Any) -> bool:
 def limit(engine: Engine, room: Room) -> None:
     """Give this process no more connections than its role needs; at its start, before others of its threads ask."""
     if isinstance(engine.pool, Pool) and not _is_sqlite(engine.url):
-        engine.pool.make_room(room)
+        engine.pool.change(room, NOBODY_WAITS)
         engine.dispose()
 
 

@@ -12,6 +12,7 @@ import structlog
 from flask import Flask
 from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -230,8 +231,8 @@ class _Attempt:
             self._refused(op, row, params, work, problem)
         except StaleDataError:
             self._row_changed(work)
-        except (LeaseLost, OperationalError):
-            raise
+        except (LeaseLost, OperationalError, NoConnection):
+            raise  # nothing can be written now: the lease ends, and the run is looked at again
         except Exception as fault:  # the worker's boundary: a fault of ours must not stop the queue
             log.exception("operation_fault", run=self.run_id, operation=op.name)
             self.session.rollback()

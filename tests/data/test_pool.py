@@ -172,7 +172,7 @@ def test_a_role_has_its_own_number_of_connections(room: pool.Room) -> None:
     engine = sa.create_engine(SERVER, poolclass=pool.Pool, pool_size=20, max_overflow=0)
     pool.limit(engine, room)
     assert isinstance(engine.pool, pool.Pool)
-    assert (engine.pool.size(), engine.pool._max_overflow) == (room, 0)
+    assert (engine.pool.size(), engine.pool._max_overflow, engine.pool.timeout()) == (room, 0, 30)
 
 
 def test_an_sqlite_file_keeps_its_pool(engine: Engine) -> None:
