@@ -48,6 +48,7 @@ BUSY = [
     NoConnection("QueuePool limit"),
     wrapped(postgresql.TooManyConnections()),
     wrapped(psycopg.OperationalError("connection failed: FATAL:  sorry, too many clients already")),
+    wrapped(psycopg.OperationalError("connection failed: 致命错误:  对不起, 已经有太多的客户了")),
     wrapped(pymysql.err.OperationalError(1040, "Too many connections")),
 ]
 FAULTS = [

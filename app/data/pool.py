@@ -21,7 +21,10 @@ PAUSE = 0.2  # between two tries
 MYSQL_FULL = frozenset({1040, 1203, 1226})  # the server is; of this account, as a setting or as its own limit
 POSTGRESQL_FULL = "53300"
 # While a connection is made libpq gives no code, only the server's words in the server's language.
-_FULL_IN_WORDS = re.compile("too many (clients|connections)|remaining connection slots|太多的客户|已保留的连接")
+_FULL_IN_WORDS = re.compile(
+    r"too many (clients|connections)|remaining connection slots"
+    r"|\u592a\u591a\u7684\u5ba2\u6237|\u5df2\u4fdd\u7559\u7684\u8fde\u63a5"  # the same two in Chinese
+)
 
 
 class Room(IntEnum):

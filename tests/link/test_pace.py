@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pytest
 from flask import Flask
 from sqlalchemy import event, select, update
 from sqlalchemy.engine import Engine
@@ -67,12 +68,13 @@ def test_a_pace_that_is_still_too_fast_is_halved_again_and_recovers_by_itself(ap
     assert slowed(pacing.AT_ONCE * 2) == 0.5
 
 
-def test_a_pace_is_slow_for_one_minute(app: Flask) -> None:
-    before = utcnow()
+def test_a_pace_is_slow_for_one_minute(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = utcnow()
+    monkeypatch.setattr(pacing, "utcnow", lambda: moment)
     SharedPace(app, 40.0).slower()
     with platform_connection(app) as asks, asks.begin():
         until = asks.scalars(select(PaceBucket.refilled_at).where(PaceBucket.name == pacing.SLOWED)).one()
-    assert timedelta(seconds=60) <= until - before < timedelta(seconds=70)
+    assert until == moment + timedelta(seconds=60)
 
 
 def test_a_slice_costs_one_look_and_one_change(app: Flask) -> None:

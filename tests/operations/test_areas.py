@@ -57,11 +57,11 @@ def toys(register: Register) -> None:
     register(reads, mutates=False, proof=None, reads={"name": "名称"}, calls=False)
 
 
-def ask(bench: Bench, name: str) -> int:
-    return ask_for(bench.app, bench.row.id, name)
+def wish(bench: Bench, name: str) -> int:
+    return wish_for(bench.app, bench.row.id, name)
 
 
-def ask_for(app: Flask, row_id: int, name: str) -> int:
+def wish_for(app: Flask, row_id: int, name: str) -> int:
     with app_scope(app, PLATFORM) as session:
         row = session.get_one(MiniProgram, row_id)
         return runs.request(session, name, row, actor=audit.SYSTEM, door=Door.ROW).id
@@ -152,8 +152,8 @@ def test_a_change_of_unknown_outcome_stops_its_own_area_only(bench: Bench, toys:
     bench.wire.changes = [SILENCE]
     assert bench.go().state == U
     with pytest.raises(Refused, match=f"#{bench.run_id}"):
-        ask(bench, "releases")
-    other, read = ask(bench, "renames"), ask(bench, "reads")
+        wish(bench, "releases")
+    other, read = wish(bench, "renames"), wish(bench, "reads")
     with app_scope(bench.app, PLATFORM) as session:
         assert [item.id for item in perform.due(session, 9)] == [other, read]
     assert perform.perform(bench.app, other) and perform.perform(bench.app, read)
@@ -168,7 +168,7 @@ def test_two_readings_are_at_work_at_once(bench: Bench, toys: None, register: Re
         return {"name": row.name}
 
     register(looks, mutates=False, proof=None, reads={"name": "名称"}, calls=False)
-    first, second = ask(bench, "looks"), ask(bench, "reads")
+    first, second = wish(bench, "looks"), wish(bench, "reads")
     assert perform.perform(bench.app, first)
     assert states(bench, first, second) == [S, S]
 
@@ -177,18 +177,18 @@ def test_what_an_older_version_queued_still_keeps_a_release_waiting(bench: Bench
     older = bench.run_id
     change(bench.session, bench.run, lock=f"mini_program:{bench.row.id}", state=RunState.UNKNOWN)
     with pytest.raises(Refused, match=f"#{older}"):
-        ask(bench, "releases")
+        wish(bench, "releases")
 
 
 def test_an_authorisation_is_not_cleared_while_a_change_is_under_way(bench: Bench, toys: None) -> None:
     bench.wire.changes = [SILENCE]
     assert bench.go().state == U
-    clearing = ask(bench, "clear_authorization")
+    clearing = wish(bench, "clear_authorization")
     perform.perform(bench.app, clearing)
     assert states(bench, clearing) == [F]
     assert "正在进行" in bench.session.get_one(OperationRun, clearing).message
     change(bench.session, bench.run, state=S, lock=None)
-    assert perform.perform(bench.app, clearing := ask(bench, "clear_authorization"))
+    assert perform.perform(bench.app, clearing := wish(bench, "clear_authorization"))
     assert states(bench, clearing) == [S]
 
 
@@ -198,8 +198,8 @@ def test_an_authorisation_is_not_cleared_while_a_change_is_under_way(bench: Benc
 def test_a_row_that_another_area_writes_during_the_call_loses_nothing_and_is_sent_once(
     bench: Bench, toys: None
 ) -> None:
-    bench.ask("releases")
-    other = ask(bench, "renames")
+    bench.ask(releases.__name__)
+    other = wish(bench, "renames")
 
     def meanwhile() -> Mapping[str, Any]:
         assert perform.perform(bench.app, other)
@@ -221,7 +221,7 @@ def test_many_of_another_area_beside_a_whole_release(
     loop = Loop(app, session, sandbox, launch)
     row_id = loop.row.id
     with ThreadPoolExecutor(1) as other:
-        ended = [other.submit(lambda: work_off(app, ask_for(app, row_id, "renames"))) for _ in range(20)]
+        ended = [other.submit(lambda: work_off(app, wish_for(app, row_id, "renames"))) for _ in range(20)]
         go_live_meanwhile(loop)
         for one in ended:
             one.result()
