@@ -111,12 +111,12 @@ def _checked_keys(env: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _engine_options(url: str, threads: int) -> dict[str, Any]:
+def _engine_options(url: str) -> dict[str, Any]:
     # Without `hide_parameters` the error of a failed statement, and so the log, holds all its values.
-    options: dict[str, Any] = {"hide_parameters": True, "pool_size": threads + 8}
+    options: dict[str, Any] = {"hide_parameters": True}  # the pool's: app/data/pool.py
     if url.startswith("sqlite"):
-        return options | {"connect_args": {"timeout": 30}, "max_overflow": 4}
-    options |= {"max_overflow": 8, "pool_pre_ping": True}
+        return options | {"connect_args": {"timeout": 30}}
+    options |= {"pool_pre_ping": True}
     if url.startswith("mysql"):
         options |= {"isolation_level": "READ COMMITTED", "pool_recycle": 3600}
     return options
@@ -240,13 +240,11 @@ class Config:
         self.JWT_SECRET_KEY = self.SECRET_KEY + ":jwt"
         self.DATA_KEYS = _checked_keys(env, "DATA_KEYS")
         self.INDEX_KEY = _checked_keys(env, "INDEX_KEY")
-        self.WORKER_THREADS = int(_number(env, "WORKER_THREADS", 16))
+        self.WORKER_THREADS = int(_number(env, "WORKER_THREADS", 64))
         self.WEB_THREADS = int(_number(env, "WEB_THREADS", 16))
         self.SQLALCHEMY_DATABASE_URI = _database_url(env)
         _refuse_unused(env)
-        self.SQLALCHEMY_ENGINE_OPTIONS = _engine_options(
-            self.SQLALCHEMY_DATABASE_URI, self.WORKER_THREADS + self.WEB_THREADS
-        )
+        self.SQLALCHEMY_ENGINE_OPTIONS = _engine_options(self.SQLALCHEMY_DATABASE_URI)
         self.PUBLIC_URL = _public_url(env)
         if self.DEMO and not _is_here(self.PUBLIC_URL):
             # It may debug, and send to this machine where people name an address.

@@ -18,7 +18,7 @@ from app.access.gate import task_gate
 from app.cli import commands, demo
 from app.console.base import tables_of
 from app.console.operate.actions import check_offers
-from app.data import engine, names, secrets, tenancy
+from app.data import engine, names, pool, secrets, tenancy
 from app.data.engine import reading
 from app.extensions import csrf, db, migrate, wrap_wsgi
 from app.i18n import templates
@@ -63,6 +63,7 @@ def without_pages(env: Mapping[str, str] | None = None, **overrides: Any) -> Fla
     templates.init_app(app)
     logs.init_logging(app.config["LOG_LEVEL"])
     secrets.init_app(app)
+    pool.init_app(app)
     db.init_app(app)
     migrate.init_app(app, db, directory=str(Path(__file__).resolve().parent.parent / "migrations"))
     bodies.init_app(app)  # the first to see a request
@@ -82,6 +83,7 @@ def without_pages(env: Mapping[str, str] | None = None, **overrides: Any) -> Fla
     with app.app_context():
         engine.keep_private(db.engine.url)
         engine.prepare(db.engine)
+        pool.be_patient(db.engine)
         tenancy.install(db.session.session_factory.class_, db.engine)
         audit.install(db.session.session_factory.class_)
         names.install(db.session.session_factory.class_)

@@ -26,6 +26,8 @@ def canned(data: object) -> bytes:
 
 
 ANSWERS = {name: canned(data) for name, data in BODIES.items()}
+IN_AUDIT = canned({"latest": VERSION, "audit": VERSION | {"status": 0}})  # to who looks what became of a submission
+NOTHING = canned({})  # to what a scheduler asks besides
 submitted: Counter[str] = Counter()
 
 
@@ -59,7 +61,8 @@ class Canned(asyncio.Protocol):
             return
         if name == "audit":
             submitted[token] += 1
-        asyncio.get_running_loop().call_later(self.latency, self._send, ANSWERS[name])
+        found = IN_AUDIT if name == "versions" and submitted[token] else ANSWERS.get(name, NOTHING)
+        asyncio.get_running_loop().call_later(self.latency, self._send, found)
 
     def _send(self, answer: bytes) -> None:
         if not self.transport.is_closing():

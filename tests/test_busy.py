@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pymysql
 import pytest
 from flask import Flask
@@ -42,14 +43,19 @@ BUSY = [
     wrapped(postgresql.SerializationFailure()),
     wrapped(postgresql.DeadlockDetected()),
     wrapped(postgresql.LockNotAvailable()),
-    wrapped(pymysql.err.OperationalError(1205, "Lock wait timeout exceeded")),
+    wrapped(pymysql.err.OperationalError(1205, "Lock wait timeout exceeded", sqlstate="HY000")),
     wrapped(pymysql.err.OperationalError(1213, "Deadlock found")),
     NoConnection("QueuePool limit"),
+    wrapped(postgresql.TooManyConnections()),
+    wrapped(psycopg.OperationalError("connection failed: FATAL:  sorry, too many clients already")),
+    wrapped(psycopg.OperationalError("connection failed: 致命错误:  对不起, 已经有太多的客户了")),
+    wrapped(pymysql.err.OperationalError(1040, "Too many connections")),
 ]
 FAULTS = [
     of_sqlite(sqlite3.SQLITE_FULL),
     wrapped(postgresql.UndefinedTable()),
     wrapped(pymysql.err.OperationalError(2013, "Lost connection")),
+    wrapped(psycopg.OperationalError("connection failed: Connection refused")),
     wrapped(ValueError()),
     ValueError("locked"),
 ]

@@ -11,7 +11,7 @@ from flask_migrate import upgrade
 
 from app.cli import setup as setting_up
 from app.cli.base import opened, stop
-from app.data import text_index
+from app.data import pool, text_index
 from app.errors import Refused
 from app.extensions import db, the_app
 from app.jobs.dispatch import Dispatcher
@@ -47,12 +47,14 @@ def job(name: str) -> None:
 @click.command("scheduler")
 def scheduler() -> None:
     """The scheduler process: one in production; a second one is harmless."""
+    pool.limit(db.engine, pool.Room.SCHEDULER)
     run_scheduler(the_app())
 
 
 @click.command("worker")
 def worker() -> None:
     """A worker process: performs queued operations."""
+    pool.limit(db.engine, pool.Room.WORKER)
     Dispatcher(the_app()).run_forever()
 
 

@@ -18,6 +18,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
+from app.data.pool import is_full
+
 Row = TypeVar("Row")
 INDEX = "search_"  # what the name of a table's text index begins with
 MAPPED = 256 * 1024 * 1024  # bytes of an SQLite file that a connection may map
@@ -111,7 +113,8 @@ def insert_missing(session: Session, model: type[Row], key: Mapping[str, Any], *
 
 
 def is_busy(error: BaseException | None) -> bool:
-    """Whether a statement failed only because of what others do at this moment: locked, a deadlock, no connection free.
+    """Whether a statement failed only because of what others do at this moment: locked, a deadlock, no connection free
+    here or at the server.
 
     The transaction is lost; the same again may well succeed.
     """
@@ -122,8 +125,10 @@ def is_busy(error: BaseException | None) -> bool:
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
         return code & 0xFF in SQLITE_BUSY
-    if (state := getattr(error.orig, "sqlstate", None)) is not None:
-        return state in POSTGRESQL_BUSY
+    if is_full(error.orig):
+        return True
+    if getattr(error.orig, "sqlstate", None) in POSTGRESQL_BUSY:
+        return True
     return bool(error.orig and error.orig.args and error.orig.args[0] in MYSQL_BUSY)
 
 

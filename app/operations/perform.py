@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import structlog
 from flask import Flask
-from sqlalchemy import and_, bindparam, exists, or_, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -142,7 +143,7 @@ def _ways() -> tuple[tuple[Taken, Taking], ...]:
     table, now = CLAIMS.table, bindparam("now", type_=UtcDateTime)
     this = table.c.id == bindparam("run")
     running: dict[str, Any] = {"state": RunState.RUNNING, "hold": ""}
-    fresh = running | {"lock": table.c.lock_key, "started_at": now, "attempts": table.c.attempts + 1}
+    fresh = running | {"lock": func.nullif(table.c.lock_key, ""), "started_at": now, "attempts": table.c.attempts + 1}
     again = running | {"settles": table.c.settles + 1}
     return (
         (Taken.QUEUED, CLAIMS.taking(this, table.c.state == RunState.QUEUED, table.c.not_before <= now, **fresh)),
@@ -165,7 +166,7 @@ def _claim(app: Flask, run_id: int, lease: float) -> Claimed | None:
                 mark = way.take(asks, span=span, **asked)
                 if mark is not None:
                     return Claimed(was, mark, OperationRun(**asks.execute(_THIS, {"run": run_id}).one()._mapping))
-    except IntegrityError:  # the lock is held by another run of the same mini-program
+    except IntegrityError:  # the lock is held by another run of the same area
         pass
     return None
 
@@ -243,8 +244,8 @@ class _Attempt:
             self._refused(op, row, params, work, problem)
         except StaleDataError:
             self._row_changed(work)
-        except (LeaseLost, OperationalError):
-            raise
+        except (LeaseLost, OperationalError, NoConnection):
+            raise  # nothing can be written now: the lease ends, and the run is looked at again
         except Exception as fault:  # the worker's boundary: a fault of ours must not stop the queue
             log.exception("operation_fault", run=self.run_id, operation=op.name)
             self.session.rollback()

@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -40,9 +41,35 @@ Ready: TypeAlias = "Callable[[Any, Look], str | None]"
 Reads: TypeAlias = "Mapping[str, str] | Callable[[Mapping[str, Any]], Sequence[tuple[str, Any]]]"
 
 
-def row_key(row: Any) -> str:
-    """What is locked while an operation on the row runs, unless the operation says otherwise: the row itself."""
-    return f"{row.__tablename__}:{row.id}"
+class Area(StrEnum):
+    """What an operation changes of its row: one change at a time in each, so that an alias of unknown outcome stops no
+    release.
+
+    Operations that write the same columns share one. None is the whole mini-program: its authorisation may end at any
+    moment by a merchant's push, which waits for no lock, so that every run must bear that its row changes under it
+    (`row_version`: it looks again) and that its token is gone.
+    """
+
+    RELEASE = "release"  # versions, audit, what is live
+    PROFILE = "profile"
+    CATEGORY = "category"
+    DOMAIN = "domain"
+    ACCOUNT = "account"
+    SEARCH = "search"
+    CAPABILITY = "capability"
+    FILING = "filing"
+    AUTHORIZATION = "authorization"  # tokens: to find them again must not wait for a run that lacks them
+    TEMPLATE = "template"  # of a third-party app
+
+
+def lock_of(row: Any, area: Area) -> str:
+    """What stands for an area of a row in `OperationRun.lock`, which is unique.
+
+    That of a mini-program's releases is the name that the whole row had before there were areas: what an older version
+    queued, of whatever area, still keeps a release waiting, and waits for one. Other rows are an area each.
+    """
+    whole = f"{row.__tablename__}:{row.id}"
+    return f"{whole}:{area}" if isinstance(row, MiniProgram) and area is not Area.RELEASE else whole
 
 
 @dataclass(frozen=True)
@@ -56,7 +83,7 @@ class Operation:
 
     `on` is the model of its rows, `by` the column by which REST and the command line name one. `roles` are those that
     may ask for it: nobody else may, the administrator neither; `roles_where_let` those that may besides, where the
-    platform lets owners submit. `key(row)` is what is locked while it runs: one operation at a time per key.
+    platform lets owners submit. `area` is what of the row is locked while it runs, None for what only reads.
     `params` is a frozen dataclass; each field's metadata may hold `label`, `help`, `choices`, `check(value) -> value`.
     `authorized` refuses mini-programs whose authorisation is gone. `propose(row, session)` gives a form's defaults.
     `ready(row, look)` is the sentence why the row's state does not allow it now, or None: the same check greys the
@@ -75,7 +102,7 @@ class Operation:
     title: str
     on: type[Any]
     by: str
-    key: Callable[[Any], str]
+    area: Area | None
     run: Callable[[Any, Work, Any], Mapping[str, Any] | None]
     params: type[Any]
     roles: frozenset[str]
@@ -94,6 +121,10 @@ class Operation:
     offered: bool
     places: frozenset[str]
 
+    def key(self, row: Any) -> str:
+        """What is locked while it runs on the row; empty when nothing is."""
+        return lock_of(row, self.area) if self.area is not None else ""
+
 
 OPERATIONS: dict[str, Operation] = {}
 
@@ -103,7 +134,7 @@ def operation(
     *,
     on: type[Any] = MiniProgram,
     by: str = "appid",
-    key: Callable[[Any], str] = row_key,
+    area: Area | None = None,
     params: type[Any] = NoParams,
     roles: Collection[str] = (),
     roles_where_let: Collection[str] = (),
@@ -133,7 +164,7 @@ def operation(
             title=title,
             on=on,
             by=by,
-            key=key,
+            area=area,
             run=function,
             params=params,
             roles=frozenset(roles),
@@ -197,6 +228,10 @@ def faults(op: Operation) -> Iterator[str]:
         yield f"{named} is for roles that do not exist: {', '.join(unknown)}"
     if op.mutates and op.proof is None:
         yield f"{named} changes something: say proof="
+    if op.mutates and op.area is None:
+        yield f"{named} changes something: say area="
+    if not op.mutates and op.area is not None:
+        yield f"{named} only reads, and would lock {op.area}: leave area= out"
     if not op.mutates and not op.reads:
         yield f"{named} only reads, and nobody could see what: say reads="
     if not dataclasses.is_dataclass(op.params):

@@ -44,7 +44,9 @@ def row_of(session: Session, run: OperationRun) -> Any:
 
 
 def holder(session: Session, key: str) -> OperationRun | None:
-    """The run that holds a lock or waits for it, if any."""
+    """The run that holds a lock or waits for it, if any; an empty key is none."""
+    if not key:
+        return None
     statement = select(OperationRun).where(
         OperationRun.lock_key == key,
         OperationRun.state.in_([RunState.QUEUED, RunState.RUNNING, RunState.UNKNOWN]),
@@ -55,7 +57,7 @@ def holder(session: Session, key: str) -> OperationRun | None:
 def request(
     session: Session, name: str, row: Any, /, *, actor: Actor, door: Door, batch_id: str | None = None, **params: Any
 ) -> OperationRun:
-    """Queue one operation on one row and commit. Refused names what is wrong, or the run that holds the row."""
+    """Queue one operation on one row and commit. Refused names what is wrong, or the run that holds the area."""
     op = find(name)
     parsed = parse_params(op, params)
     if sentence := misfit(op, row):

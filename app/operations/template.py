@@ -20,7 +20,7 @@ from app.link.exchange import in_one_commit
 from app.models import MiniProgram, Template, TemplateApp, ThirdPartyApp
 from app.models.kit.user import OPERATORS
 from app.operations.proof import DONE, NOT_DONE, Kept, Settlement, Sight, Verdict, Work, event, goal
-from app.operations.registry import Look, NoParams, operation
+from app.operations.registry import Area, Look, NoParams, operation
 
 
 def _at(seconds: int | None) -> datetime | None:
@@ -167,6 +167,7 @@ def _has_draft(app: TemplateApp, _look: Look) -> str | None:
 @operation(
     "添加为模板",
     on=TemplateApp,
+    area=Area.TEMPLATE,
     reads={"template_id": "模板编号"},
     roles=OPERATORS,
     order=70,
@@ -200,6 +201,7 @@ def _still_there(template: Template, _look: Look) -> str | None:
 @operation(
     "删除模板",
     on=Template,
+    area=Area.TEMPLATE,
     by="template_id",
     reads={"template_id": "模板编号"},
     roles=OPERATORS,

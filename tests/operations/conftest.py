@@ -15,7 +15,7 @@ from app.data import claims
 from app.data.clock import utcnow
 from app.models import AuthorizationState
 from app.operations import perform, proof, registry
-from app.operations.registry import OPERATIONS
+from app.operations.registry import OPERATIONS, Area
 from tests.conftest import Actors, Launch, SandboxServer, change
 from tests.operations.toy import PROOF, Bench, Register, Wire, go_live
 
@@ -25,7 +25,8 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Register:
     """Make a function an operation for this test."""
 
     def made(function: Callable[..., Any], **options: Any) -> str:
-        registry.operation("试验", **{"proof": PROOF} | options)(function)
+        area = Area.RELEASE if options.get("mutates", True) else None
+        registry.operation("试验", **{"proof": PROOF, "area": area} | options)(function)
         monkeypatch.setitem(OPERATIONS, function.__name__, OPERATIONS.pop(function.__name__))
         return function.__name__
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm.exc import StaleDataError
 
 from app.errors import DouyinError, ErrorKind, Held, NoAnswer, NotGranted, Refused, TooSoon
@@ -287,6 +288,18 @@ def test_a_row_that_changed_is_looked_at_again_at_once(
     run = bench.go()
     assert row_of(run, "state", "message", "not_before") == {"state": state, "message": words, "not_before": still}
     assert run.attempts == (1 if intended else 0)
+
+
+def test_a_run_without_a_connection_is_left_to_its_lease(bench: Bench, register: Register) -> None:
+    """It is no fault of the operation, and nothing could be written."""
+
+    def waits(_row: Any, _work: Work, _params: Any) -> None:
+        raise NoConnection("QueuePool limit")
+
+    bench.ask(register(waits))
+    with pytest.raises(NoConnection):
+        bench.go()
+    assert bench.run.state == RunState.RUNNING
 
 
 def test_a_lost_lease_is_logged(bench: Bench, register: Register) -> None:

@@ -20,11 +20,10 @@ import app.operations
 from app.access.roles import ROLES, may_operate
 from app.errors import DeclarationError, Refused
 from app.factory import create_app
-from app.models import Door, MiniProgram, OperationRun, Template
-from app.models.kit import audit
+from app.models import OperationRun, Template
 from app.models.kit.user import OPERATORS
 from app.operations import registry, runs
-from app.operations.registry import OPERATIONS
+from app.operations.registry import OPERATIONS, Area
 from tests.conftest import ROOT, Actors, Launch, test_environment
 
 
@@ -45,6 +44,12 @@ def say(monkeypatch: pytest.MonkeyPatch, name: str, **said: Any) -> None:
         ("release", {"roles": OPERATORS | {"boss"}}, "release (发布上线) is for roles that do not exist: boss"),
         ("submit_audit", {"roles_where_let": frozenset({"ownr"})}, "submit_audit (提交审核) is for roles that do not"),
         ("release", {"proof": None}, "release (发布上线) changes something: say proof="),
+        ("release", {"area": None}, "release (发布上线) changes something: say area="),
+        (
+            "sync_versions",
+            {"area": Area.RELEASE},
+            "sync_versions (同步版本) only reads, and would lock release: leave area=",
+        ),
         ("delete_template", {"by": "appid"}, "delete_template (删除模板) finds its row by appid, which is no column"),
     ],
 )
@@ -90,7 +95,7 @@ def test_two_of_one_name_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None
     first, spare = OPERATIONS["release"], OPERATIONS["rollback"]
     namesake = FunctionType(test_two_of_one_name_stop_the_start.__code__, globals(), "release")
     monkeypatch.setitem(OPERATIONS, "release", first)  # put back afterwards
-    registry.operation("又一个", roles=spare.roles, proof=spare.proof)(namesake)
+    registry.operation("又一个", area=spare.area, roles=spare.roles, proof=spare.proof)(namesake)
     with pytest.raises(DeclarationError) as stopped:
         registry.load()
     places = sorted(f"{run.__module__} (line {run.__code__.co_firstlineno})" for run in (first.run, namesake))
@@ -152,20 +157,6 @@ def test_the_row_of_a_run(session: Session, actors: Actors) -> None:
     assert runs.row_of(session, OperationRun(operation="release", subject_type="template", subject_id=row.id)) is None
     with pytest.raises(Refused):
         runs.row_of(session, OperationRun(operation="nope", subject_type="mini_program", subject_id=row.id))
-
-
-def test_the_lock_is_the_operations_own(monkeypatch: pytest.MonkeyPatch, session: Session, launch: Launch) -> None:
-    """The row by itself; of an operation that says another key, that: it neither waits for the row nor holds it."""
-
-    def ask(name: str, row: MiniProgram) -> OperationRun:
-        return runs.request(session, name, row, actor=audit.SYSTEM, door=Door.ROW)
-
-    row = launch.mini_program
-    assert ask("sync_app_info", row).lock_key == f"mini_program:{row.id}"
-    with pytest.raises(Refused, match="正在进行「同步基本信息」"):
-        ask("sync_versions", row)
-    say(monkeypatch, "sync_versions", key=lambda row: f"versions:{row.id}")
-    assert ask("sync_versions", row).lock_key == f"versions:{row.id}"
 
 
 def test_an_operation_is_found_by_its_name_or_refused_by_it() -> None:

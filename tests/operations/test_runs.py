@@ -139,7 +139,7 @@ def test_a_run_holds_who_wants_what_of_which_row(
         "batch_id": "b1",
         "params": {},
         "state": Q,
-        "lock_key": f"mini_program:{row.id}",
+        "lock_key": f"mini_program:{row.id}:authorization",
         "lock": None,
         "not_before": moment,
         "created_at": moment,
@@ -211,10 +211,10 @@ def test_a_row_without_authorisation_is_refused_at_once(session: Session, actors
 
 
 def test_a_row_at_work_is_refused_except_to_batches(session: Session, actors: Actors) -> None:
-    run = ask(session, actors.alice_app, "sync_app_info")
+    run = ask(session, actors.alice_app, "recover_authorization")
     with pytest.raises(Refused) as caught:
         ask(session, actors.alice_app)
-    words = f"「{actors.alice_app}」正在进行「同步基本信息」（运行 #{run.id}，排队中）：请等它结束"
+    words = f"「{actors.alice_app}」正在进行「找回授权」（运行 #{run.id}，排队中）：请等它结束"
     assert caught.value.message == words
     assert ask(session, actors.alice_app, door=Door.BATCH).state == Q
     assert ask(session, actors.bob_app).state == Q

@@ -79,6 +79,7 @@ PRIVATE = {  # of others than FAB
     "_get_current_object": "werkzeug's proxies",
     "_generate_cache_key": "SQLAlchemy's statements",
     "_catalog": "gettext's translations",
+    "_pool": "SQLAlchemy's pool: the size of the next one",
 }
 
 

@@ -86,7 +86,7 @@ def test_workers_and_calls_up_the_floors_are_seen(app: Flask, session: Session) 
     row = Template(id=1)
     with watched() as way, ThreadPoolExecutor(1) as pool:
         pool.submit(schedule.find, "notices").result()
-        exchange.in_one_commit(app, lambda _session: registry.row_key(row))
+        exchange.in_one_commit(app, lambda _session: registry.lock_of(row, registry.Area.TEMPLATE))
     assert {"jobs", "link", "operations"} <= way.rooms and "console" not in way.rooms
     assert way.climbs == {"link -> operations": 1}
 

@@ -56,8 +56,8 @@ class Door(StrEnum):
 
 
 class OperationRun(MerchantOwned, Model):
-    """One request to do one operation. `lock` is set while it runs or its outcome is unknown; unique, so that a
-    mini-program has one operation at a time."""
+    """One request to do one operation. `lock` is set while a change runs or its outcome is unknown; unique, so that
+    each area of a mini-program has one at a time. What only reads has an empty `lock_key` and takes none."""
 
     __tablename__ = "operation_run"
     __table_args__ = (

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.data.clock import SHANGHAI, utcnow
 from app.errors import Refused
 from app.extensions import the_app
-from app.i18n.sentence import ours
+from app.i18n.sentence import ours, say
 from app.link import connection, faults
 from app.link.exchange import note, permission_words, retrieve
 from app.models import (
     AuthorizationState,
     Credential,
     MiniProgram,
+    OperationRun,
 )
 from app.models.kit.user import OPERATORS
 from app.operations.onboarding.authorizations import is_listed
 from app.operations.proof import Kept, Sight, Work, goal
-from app.operations.registry import Look, NoParams, operation
+from app.operations.registry import Area, Look, NoParams, lock_of, operation, operation_title
 
 
 def look_at_tokens(row: MiniProgram, work: Work, _params: NoParams) -> Sight:
@@ -66,7 +68,15 @@ def _read_tokens(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
 NEWER_TOKENS = goal(look_at_tokens, stands=_is_newer, take=_took_tokens)
 
 
-@operation("刷新凭据", roles=OPERATORS, reads=_read_tokens, proof=NEWER_TOKENS, order=60, offered=False)
+@operation(
+    "刷新凭据",
+    area=Area.AUTHORIZATION,
+    roles=OPERATORS,
+    reads=_read_tokens,
+    proof=NEWER_TOKENS,
+    order=60,
+    offered=False,
+)
 def refresh_token(row: MiniProgram, work: Work, params: NoParams) -> Mapping[str, Any]:
     """Replace the mini-program's tokens now, whatever their age."""
     slot = faults.authorizer_slot(work.session, row)
@@ -77,7 +87,15 @@ def refresh_token(row: MiniProgram, work: Work, params: NoParams) -> Mapping[str
     return _held(row)
 
 
-@operation("找回授权", roles=OPERATORS, reads=_read_tokens, proof=NEWER_TOKENS, authorized=False, order=60)
+@operation(
+    "找回授权",
+    area=Area.AUTHORIZATION,
+    roles=OPERATORS,
+    reads=_read_tokens,
+    proof=NEWER_TOKENS,
+    authorized=False,
+    order=60,
+)
 def recover_authorization(row: MiniProgram, work: Work, params: NoParams) -> Mapping[str, Any]:
     """New tokens by 找回授权码; also for an app whose end we were told of, if Douyin still lists it."""
     app, owner_id, appid = the_app(), row.third_party_app_id, row.appid
@@ -100,14 +118,28 @@ def _took_cleared(_row: MiniProgram, _work: Work, _params: NoParams, _kept: Kept
     return {}
 
 
-def _may_clear(row: MiniProgram, _look: Look) -> str | None:
-    if row.may_move(AuthorizationState.CLEARED):
-        return None
-    return "授权已经清除" if row.state == AuthorizationState.CLEARED else "还没有授权"
+def _under_way(session: Session, rows: Sequence[MiniProgram]) -> Mapping[int, str]:
+    """Of mini-programs of which another area's change is under way or of unknown outcome, the change's operation."""
+    run = OperationRun
+    found = select(run.mini_program_id, run.operation).where(
+        run.mini_program_id.in_([row.id for row in rows]), run.lock.is_not(None)
+    )
+    own = {lock_of(row, Area.AUTHORIZATION) for row in rows}
+    return {number: name for number, name in session.execute(found.where(run.lock.not_in(own))) if number is not None}
+
+
+def _may_clear(row: MiniProgram, look: Look) -> str | None:
+    """A look at what became of a change needs the tokens: whoever clears them waits for it, whatever its area."""
+    if not row.may_move(AuthorizationState.CLEARED):
+        return "授权已经清除" if row.state == AuthorizationState.CLEARED else "还没有授权"
+    if name := look.at(_under_way, row):
+        return say("正在进行「{title}」，请等它结束", title=ours(operation_title(name)))
+    return None
 
 
 @operation(
     "清除授权",
+    area=Area.AUTHORIZATION,
     roles=OPERATORS,
     order=60,
     proof=goal(look_at_tokens, stands=_is_cleared, take=_took_cleared),

@@ -22,7 +22,7 @@ from app.models import MiniProgram, Version, VersionState
 from app.models.kit.user import OPERATORS, OWNER
 from app.models.version import HOST_WORDS
 from app.operations.proof import Kept, Sight, Work, event, goal
-from app.operations.registry import Look, operation
+from app.operations.registry import Area, Look, operation
 from app.operations.release import stages
 from app.operations.release.checks import VersionParams, as_douyin_says, refusal_of, the_one, took_reading
 from app.operations.release.versions import next_poll, note, versions_of_many
@@ -130,6 +130,7 @@ def _read_audit(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 @operation(
     "提交审核",
+    area=Area.RELEASE,
     roles=OPERATORS,
     roles_where_let={OWNER},
     order=20,
@@ -163,6 +164,7 @@ def _may_withdraw(app: MiniProgram, look: Look) -> str | None:
 
 @operation(
     "撤回审核",
+    area=Area.RELEASE,
     roles=OPERATORS,
     order=20,
     params=VersionParams,

@@ -17,7 +17,7 @@ from app.i18n.sentence import say
 from app.models import MiniProgram, Version, VersionState
 from app.models.kit.user import OPERATORS
 from app.operations.proof import Kept, Sight, Work, goal
-from app.operations.registry import Look, operation
+from app.operations.registry import Area, Look, operation
 from app.operations.release import stages
 from app.operations.release.checks import VersionParams, as_douyin_says, refusal_of, the_one, took_reading
 from app.operations.release.versions import next_poll, note, versions_of_many
@@ -38,6 +38,7 @@ def _may_release(app: MiniProgram, look: Look) -> str | None:
 
 @operation(
     "发布上线",
+    area=Area.RELEASE,
     roles=OPERATORS,
     order=30,
     params=VersionParams,
@@ -94,6 +95,7 @@ def _may_roll_back(app: MiniProgram, _look: Look) -> str | None:
 
 @operation(
     "回滚版本",
+    area=Area.RELEASE,
     roles=OPERATORS,
     order=30,
     params=VersionParams,

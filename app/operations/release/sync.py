@@ -21,7 +21,7 @@ from app.models import AuthorizationState, MiniProgram, RunState, VersionState
 from app.models.kit.operation import OperationRun
 from app.models.kit.user import OPERATORS
 from app.operations.proof import Work
-from app.operations.registry import operation, row_key
+from app.operations.registry import Area, lock_of, operation
 from app.operations.release.reconcile import Reconciler, changes_words
 
 
@@ -61,7 +61,9 @@ def sync(flask_app: Flask, mini_program_id: int) -> str:
         if app is None or app.state != AuthorizationState.AUTHORIZED:
             return "小程序未授权，未同步"
         busy = session.scalars(
-            select(OperationRun.id).where(OperationRun.lock == row_key(app), OperationRun.state != RunState.QUEUED)
+            select(OperationRun.id).where(
+                OperationRun.lock == lock_of(app, Area.RELEASE), OperationRun.state != RunState.QUEUED
+            )
         ).first()
         if busy is not None:
             app.poll_at = utcnow() + timedelta(seconds=5)

@@ -23,7 +23,7 @@ from app.models.kit.user import OPERATORS
 from app.models.version import next_number, parse_number
 from app.operations import template
 from app.operations.proof import Kept, Sight, Work, event
-from app.operations.registry import Look, operation
+from app.operations.registry import Area, Look, operation
 from app.operations.release import stages
 from app.operations.release.checks import RESUBMITTABLE, SEEN_SUBMITTED
 from app.operations.release.ext import build_ext, check_ext, refuse_secrets, secrets_near
@@ -153,6 +153,7 @@ def _may_upload(app: MiniProgram, _look: Look) -> str | None:
 
 @operation(
     "上传代码",
+    area=Area.RELEASE,
     roles=OPERATORS,
     order=10,
     params=UploadParams,
