@@ -97,20 +97,28 @@ def test_areas_of_a_mini_program_are_apart_and_other_rows_are_one_each(launch: L
 
 
 @pytest.fixture
-def written() -> Iterator[dict[str, set[tuple[str, str]]]]:
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, set[tuple[str, str]]]]:
     """The columns that each operation's run writes of rows that were there, by the operation."""
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    at_work: dict[Session, str] = {}
+    go = perform._Attempt.go
+
+    def noted(attempt: perform._Attempt, taken: perform.Taken) -> None:
+        at_work[attempt.session] = attempt.run.operation
+        try:
+            go(attempt, taken)
+        finally:
+            del at_work[attempt.session]
+
+    monkeypatch.setattr(perform._Attempt, "go", noted)
 
     def watch(session: Session, *_: Any) -> None:
-        run = next((row for row in session.identity_map.values() if isinstance(row, OperationRun)), None)
-        if run is None or run.state != RunState.RUNNING:
+        if session not in at_work:
             return
         for row in session.dirty:
-            if isinstance(row, OperationRun):
-                continue
             state = sa.inspect(row)
             changed = {item.key for item in state.attrs if item.history.has_changes()} - OURS
-            found[run.operation] |= {(row.__tablename__, name) for name in changed}
+            found[at_work[session]] |= {(row.__tablename__, name) for name in changed}
 
     session_class = db.session.session_factory.class_
     event.listen(session_class, "before_flush", watch)
