@@ -129,6 +129,15 @@ def judge(app: Flask, url: str, count: int) -> int:
     return lost + doubled + failed
 
 
+def start_canned(port: int, latency: float) -> subprocess.Popen[str]:
+    """The server of canned answers, once it listens; `latency` in seconds."""
+    command = [sys.executable, "-m", "bench.canned_worker", str(port), str(latency)]
+    canned = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert canned.stdout
+    canned.stdout.readline()
+    return canned
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--apps", type=int, default=2000)
@@ -140,15 +149,8 @@ def main() -> int:
         os.environ["DOUZHOU_TEST_SERVER"] = chosen.database
     folder, port = Path(tempfile.mkdtemp(prefix="douzhou-batch-")), free_port()
     url = f"http://127.0.0.1:{port}"
-    canned = subprocess.Popen(
-        [sys.executable, "-m", "bench.canned_worker", str(port), str(chosen.latency)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    canned = start_canned(port, chosen.latency)
     try:
-        assert canned.stdout
-        canned.stdout.readline()
         env = bench_environment(new_database(folder, "batch"), url) | {"DOUYIN_TIMEOUT": "10"}
         env |= {"DOUZHOU_ENV": str(folder / "none"), "WORKER_THREADS": "64", "LOG_LEVEL": "WARNING"}
         app = create_app(env)

@@ -30,7 +30,7 @@ from flask_migrate import upgrade
 from app.data.tenancy import PLATFORM, app_scope
 from app.factory import create_app
 from app.models import OperationRun, RunState
-from bench.batch import fill, judge, queue
+from bench.batch import fill, judge, queue, start_canned
 from tests.conftest import ROOT, bench_environment, new_database
 from tests.waiting import answers, free_port, wait_for
 
@@ -116,15 +116,8 @@ def main() -> int:
     os.environ["DOUZHOU_TEST_SERVER"] = chosen.database
     folder, port, web = Path(tempfile.mkdtemp(prefix="douzhou-connections-")), free_port(), free_port()
     url, address = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{web}"
-    canned = subprocess.Popen(
-        [sys.executable, "-m", "bench.canned_worker", str(port), str(chosen.latency)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    canned = start_canned(port, chosen.latency)
     try:
-        assert canned.stdout
-        canned.stdout.readline()
         env = bench_environment(new_database(folder, "connections"), url)
         env |= {"DOUZHOU_ENV": str(folder / "none"), "LOG_LEVEL": "WARNING", "BIND": f"127.0.0.1:{web}"}
         env |= {"WEB_WORKERS": "2", "PUBLIC_URL": address}
