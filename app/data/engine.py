@@ -29,6 +29,7 @@ MYSQL_BUSY = frozenset({1205, 1213})  # lock not had in time, deadlock
 POSTGRESQL_TAKEN, POSTGRESQL_LONGEST = "23505", 63  # a value that must differ does not; characters of a rule's name
 MYSQL_TAKEN = 1062
 _WRITTEN = re.compile(r"(?i)\s*(?:INSERT(?:\s+IGNORE)?\s+INTO|UPDATE)\s+[`\"]?(\w+)")
+_WRITES = re.compile(r"(?i)[\s(]*(?!SELECT\b|PRAGMA\b|WITH\b(?!.*\b(?:INSERT|UPDATE|DELETE)\b))\w", re.DOTALL)
 _READS = "only_reads"  # in a connection's info: its transaction was begun for reading
 _SCHEMA = "schema_seen"  # its transaction has looked at the schema
 
@@ -227,7 +228,7 @@ def _before_statement(
 ) -> None:
     """What was begun for reading and comes to write goes on in a transaction that has the lock, as it would on the
     other databases: what was read is not held against changes, and rows with a version say whether it still stands."""
-    writes = not statement.lstrip("( \n").startswith(("SELECT", "PRAGMA", "WITH"))
+    writes = _WRITES.match(statement) is not None
     if writes and connection.info.get(_READS):
         _take_lock(connection)
     if (writes or INDEX in statement) and not connection.info.get(_SCHEMA):

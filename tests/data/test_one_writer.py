@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.access import passwords
-from app.data import storage
+from app.data import engine, storage
 from app.data.engine import is_busy, reading, writing
 from app.data.tenancy import PLATFORM, app_scope, platform_look
 from app.extensions import db
@@ -175,6 +175,26 @@ def test_what_only_read_may_come_to_write_although_another_wrote_meanwhile(
         mine.commit()
     refresh(session)
     assert {row.id: row.name for row in session.scalars(select(Industry))} == {first: "花店", second: "茶庄"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "writes"),
+    [
+        ("SELECT 1", False),
+        ("(SELECT 1) UNION SELECT 2", False),
+        ("\n  select id from industry", False),
+        ("WITH one AS (SELECT 1) SELECT * FROM one", False),
+        ("WITH one AS (SELECT 1)\nUPDATE industry SET name = 'x'", True),
+        ("PRAGMA busy_timeout", False),
+        ("UPDATE industry SET name = 'x'", True),
+        ("INSERT INTO industry (name) SELECT 'x'", True),
+        ("delete from industry", True),
+        ("CREATE TABLE x (y)", True),
+        ("SAVEPOINT one", True),
+    ],
+)
+def test_what_writes_is_told_by_its_first_word(statement: str, writes: bool) -> None:
+    assert (engine._WRITES.match(statement) is not None) == writes
 
 
 def test_the_lock_that_is_not_had_in_time_is_told_as_busy(app: Flask, busy: Callable[[], Any]) -> None:
