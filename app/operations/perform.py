@@ -165,7 +165,7 @@ def _claim(app: Flask, run_id: int, lease: float) -> Claimed | None:
             for was, way in _WAYS:
                 mark = way.take(asks, span=span, **asked)
                 if mark is not None:
-                    return Claimed(was, mark, OperationRun(**asks.execute(_THIS, {"run": run_id}).one()._mapping))
+                    return Claimed(was, mark, OperationRun(**asks.execute(_THIS, {"run": run_id}).mappings().one()))
     except IntegrityError:  # the lock is held by another run of the same area
         pass
     return None

@@ -18,6 +18,7 @@ ALLOWED = {
     "app.console.row.changes.SAID": "a register, filled while screens are read",
     "app.data.kinds.base.NAMED": "a register, filled while kinds are read",
     "app.data.kinds.base.TYPED": "a register, filled while kinds are read",
+    "app.data.process.PROCESS": "what a process calls itself, anew after a fork",
     "app.data.types.WORDS": "a register, filled while enums are read",
     "app.douyin.inbound.MESSAGES": "a register, filled while the module is read",
     "app.douyin.lenient._told": "what was logged once a process, a thousand at most; the contract knows no application",
